@@ -1,0 +1,134 @@
+"""The node's numbers as Prometheus metrics, gathered when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from bridge.core.stats import Histogram, Stats
+
+
+@dataclass(frozen=True, slots=True)
+class DomainGauge:
+    """What one domain's consumption looks like now. None where the broker has not said yet."""
+
+    domain: str
+    attached: bool
+    consumers: int | None
+    waiting: int | None
+    oldest_unacked_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGauges:
+    """What the node looks like now."""
+
+    sockets: int
+    users: int
+    rooms: int
+    outbox_frames: int
+    outbox_bytes: int
+    log_offset: int
+    dedupe_keys: int
+    ready: bool
+    domains: tuple[DomainGauge, ...]
+
+
+class BridgeCollector(Collector):
+    """Reads the counters and gauges at each scrape; nothing is kept twice."""
+
+    def __init__(self, stats: Stats, gauges: Callable[[], NodeGauges]) -> None:
+        """`gauges` is called at each scrape."""
+        self._stats = stats
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        yield from self._counters()
+        yield from self._labelled_counters()
+        yield from self._node_gauges()
+        yield _histogram(
+            "bridge_publish_to_socket_seconds",
+            "From the event's timestamp to the write to the sockets, once per event.",
+            self._stats.latency_seconds,
+        )
+
+    def _counters(self) -> Iterator[Metric]:
+        stats = self._stats
+        for name, text, value in (
+            ("bridge_log_entries", "Log entries seen by this node.", stats.entries_seen),
+            ("bridge_log_entries_expired", "Entries not sent because they were too old.", stats.entries_expired),
+            ("bridge_frames_sent", "Frames written to sockets.", stats.frames_sent),
+            ("bridge_bytes_sent", "Bytes of those frames.", stats.bytes_sent),
+            ("bridge_frames_conflated", "Frames superseded while they waited.", stats.frames_conflated),
+            ("bridge_frames_dropped", "Frames dropped with a gap notice.", stats.frames_dropped),
+            ("bridge_sockets_opened", "WebSockets opened.", stats.sockets_opened),
+            ("bridge_amqp_reconnects", "Connections to RabbitMQ lost.", stats.reconnects),
+        ):
+            yield CounterMetricFamily(name, text, value=value)
+
+    def _labelled_counters(self) -> Iterator[Metric]:
+        stats = self._stats
+        deliveries = CounterMetricFamily(
+            "bridge_deliveries", "Deliveries settled.", labels=("domain", "type", "fate")
+        )
+        for labels, count in stats.deliveries.items():
+            deliveries.add_metric(labels, count)
+        yield deliveries
+        dead = CounterMetricFamily("bridge_dead_letters", "Dead letters written.", labels=("domain", "reason"))
+        for dead_labels, count in stats.dead_letters.items():
+            dead.add_metric(dead_labels, count)
+        yield dead
+        for name, text, label, counter in (
+            ("bridge_requeued", "Deliveries given back after a failure of ours.", "domain", stats.requeued),
+            ("bridge_commands", "Commands received.", "op", stats.commands),
+            ("bridge_command_errors", "Errors sent to clients.", "code", stats.errors),
+            ("bridge_closes", "Identified sockets closed.", "code", stats.closes),
+            ("bridge_handshakes_refused", "Upgrades refused.", "status", stats.handshakes_refused),
+            ("bridge_tokens_rejected", "Tokens rejected.", "reason", stats.tokens_rejected),
+        ):
+            family = CounterMetricFamily(name, text, labels=(label,))
+            for key, count in counter.items():
+                family.add_metric((str(key),), count)
+            yield family
+
+    def _node_gauges(self) -> Iterator[Metric]:
+        now = self._gauges()
+        for name, text, value in (
+            ("bridge_ready", "1 when this node is ready.", int(now.ready)),
+            ("bridge_sockets", "Sockets open now.", now.sockets),
+            ("bridge_users", "Users with a socket now.", now.users),
+            ("bridge_rooms", "Rooms with a member now.", now.rooms),
+            ("bridge_outbox_frames", "Frames waiting for slow sockets.", now.outbox_frames),
+            ("bridge_outbox_bytes", "Bytes waiting for slow sockets.", now.outbox_bytes),
+            ("bridge_log_offset", "Offset of the newest log entry seen.", now.log_offset),
+            ("bridge_dedupe_keys", "Event identities remembered.", now.dedupe_keys),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+        attached = GaugeMetricFamily("bridge_domain_attached", "1 when our consumer is attached.", labels=("domain",))
+        consumers = GaugeMetricFamily("bridge_domain_consumers", "Consumers the broker sees.", labels=("domain",))
+        waiting = GaugeMetricFamily("bridge_domain_waiting", "Messages ready in the queue.", labels=("domain",))
+        unacked = GaugeMetricFamily(
+            "bridge_domain_oldest_unacked_seconds", "Age of the oldest delivery in hand.", labels=("domain",)
+        )
+        for domain in now.domains:
+            labels = (domain.domain,)
+            attached.add_metric(labels, int(domain.attached))
+            unacked.add_metric(labels, domain.oldest_unacked_seconds)
+            if domain.consumers is not None:
+                consumers.add_metric(labels, domain.consumers)
+            if domain.waiting is not None:
+                waiting.add_metric(labels, domain.waiting)
+        yield from (attached, consumers, waiting, unacked)
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
+    bounds = [*map(str, histogram.bounds), "+Inf"]
+    return HistogramMetricFamily(
+        name, text, buckets=list(zip(bounds, accumulate(histogram.counts), strict=True)), sum_value=histogram.total
+    )

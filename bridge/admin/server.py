@@ -1,0 +1,64 @@
+"""The operator port: /livez, /readyz, /metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from bridge.core.health import Health
+
+log = structlog.get_logger()
+
+
+class AdminServer:
+    """Owns the operator port. Start, then stop."""
+
+    def __init__(self, *, health: Callable[[], Sequence[Health]], collector: Collector) -> None:
+        """`health` is asked at each request."""
+        self._health = health
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/livez", self._livez),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port (for port 0, the one that was free). Raises OSError."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0)
+        await site.start()
+        bound: int = self._runner.addresses[0][1]
+        log.info("admin.listening", host=host, port=bound)
+        return bound
+
+    async def stop(self) -> None:
+        """Stop listening. Idempotent."""
+        await self._runner.cleanup()
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        parts = self._health()
+        ready = all(part.ok for part in parts)
+        body = {
+            "ready": ready,
+            "parts": [{"part": part.part, "ok": part.ok, "detail": part.detail} for part in parts],
+        }
+        return web.json_response(body, status=200 if ready else 503, dumps=lambda data: json.dumps(data, indent=2))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})

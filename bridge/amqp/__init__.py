@@ -1,0 +1,1 @@
+"""The event-bus edge. Only this package imports aio-pika and pamqp."""

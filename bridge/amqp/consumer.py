@@ -1,0 +1,119 @@
+"""Keeps one domain's consumer attached to its queue, whatever happens to either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+from bridge.amqp.publisher import PublishFailedError
+from bridge.amqp.source import SourceLostError, StockSource
+from bridge.amqp.topology import Topology, TopologyError
+from bridge.core.backoff import Backoff
+from bridge.core.catalogue import Domain
+from bridge.core.errors import LogUnavailableError
+from bridge.core.health import Health
+
+log = structlog.get_logger()
+
+RETRYABLE = (
+    *CONNECTION_EXCEPTIONS,
+    SourceLostError,
+    PublishFailedError,
+    LogUnavailableError,
+    TopologyError,
+    TimeoutError,
+)
+BACKOFF_SECONDS_FIRST = 0.1
+BACKOFF_SECONDS_MAX = 2.0
+ATTACH_SECONDS_MAX = 10.0
+
+
+class DomainConsumer:
+    """One domain's consumer on one connection after another.
+
+    `waiting`, `consumers` are what the broker said last about the queue; None before it did.
+    """
+
+    def __init__(
+        self, domain: Domain, topology: Topology, work: Callable[[StockSource], Awaitable[None]], *, prefetch: int
+    ) -> None:
+        """`work` processes a source until that stops; it may raise any of RETRYABLE."""
+        self.domain = domain
+        self.queue_name = topology.names.queue(domain)
+        self.waiting: int | None = None
+        self.consumers: int | None = None
+        self._topology = topology
+        self._work = work
+        self._prefetch = prefetch
+        self._source: StockSource | None = None  # Set while attached.
+        self._stopping = False
+        self._trouble = "not attached yet"
+
+    @property
+    def attached(self) -> bool:
+        """Whether the broker has accepted our consumer and not taken it away."""
+        return self._source is not None
+
+    @property
+    def oldest_unacked_at(self) -> float | None:
+        """When the oldest delivery in hand came in; seconds since the Unix epoch."""
+        return self._source.oldest_unacked_at if self._source else None
+
+    def health(self) -> Health:
+        """Tell whether this domain is being consumed."""
+        detail = f"{self.waiting} waiting" if self.waiting is not None else "attached"
+        return Health(self.queue_name, self.attached, detail if self.attached else self._trouble)
+
+    async def run(self, connection: AbstractConnection) -> None:
+        """Consume over this connection until stopped or cancelled; come back after every trouble."""
+        backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
+        while not self._stopping:
+            try:
+                await self._attend(connection, backoff)
+            except RETRYABLE as exc:
+                self._trouble = f"{type(exc).__name__}: {exc}"
+                if connection.is_closed:
+                    return  # The link makes a new one and calls again.
+                wait_seconds = backoff.next()
+                log.warning(
+                    "amqp.consumer_lost",
+                    queue=self.queue_name,
+                    reason=self._trouble,
+                    retry_seconds=round(wait_seconds, 3),
+                )
+                await asyncio.sleep(wait_seconds)
+
+    async def stop(self) -> None:
+        """Take nothing more from the queue; what is in hand is finished by `run`."""
+        self._stopping = True
+        if self._source is not None:
+            await self._source.stop()
+
+    def doubt(self) -> None:
+        """Attach anew, because the broker does not know our consumer."""
+        if self._source is not None:
+            self._source.lose("the broker does not know the consumer")
+
+    async def _attend(self, connection: AbstractConnection, backoff: Backoff) -> None:
+        channel = connection.channel(publisher_confirms=False)
+        try:
+            async with asyncio.timeout(ATTACH_SECONDS_MAX):
+                await channel.initialize()
+                await self._topology.declare(channel)
+                source = StockSource(channel, self.queue_name, prefetch=self._prefetch)
+                await source.start()
+            self._source = source
+            backoff.reset()
+            log.info("amqp.consumer_attached", queue=self.queue_name)
+            if self._stopping:
+                await source.stop()
+            await self._work(source)
+        finally:
+            self._source = None
+            if not connection.is_closed:
+                async with asyncio.timeout(ATTACH_SECONDS_MAX):
+                    await channel.close()

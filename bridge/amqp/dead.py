@@ -1,0 +1,145 @@
+"""Reading the dead-letter queue: look without taking, replay, purge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+
+from bridge.amqp.publisher import HEADER_PREFIX, Publisher
+from bridge.amqp.topology import Names
+
+ID_CHARACTERS = 12
+GET_SECONDS_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One dead letter. `id` is made from what it is, so it is the same at every look.
+
+    `reason` is the bridge's, or the broker's own (`delivery_limit`) for what came back too often.
+    """
+
+    id: str
+    reason: str
+    field: str
+    message: str
+    domain: str
+    routing_key: str
+    dead_at: str
+    body: bytes
+    original: AbstractIncomingMessage
+
+
+@asynccontextmanager
+async def browse(
+    connection: AbstractConnection, names: Names, *, letters_max: int
+) -> AsyncIterator[AsyncIterator[DeadLetter]]:
+    """Look at up to `letters_max` dead letters, oldest first.
+
+    Those that are not acked meanwhile return to the queue when the context is left.
+    """
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        queue = await channel.get_queue(names.dead, ensure=False)
+
+        async def letters() -> AsyncIterator[DeadLetter]:
+            for _ in range(letters_max):
+                message = await queue.get(fail=False, timeout=GET_SECONDS_MAX)
+                if message is None:
+                    return
+                yield _letter(message)
+
+        yield letters()
+    finally:
+        await channel.close()
+
+
+async def replay(
+    connection: AbstractConnection,
+    names: Names,
+    publisher: Publisher,
+    *,
+    wanted: Callable[[DeadLetter], bool],
+    letters_max: int,
+) -> list[DeadLetter]:
+    """Give dead letters back to the bridge under their original routing key; return which.
+
+    Each is removed from the dead-letter queue only after the broker has confirmed it.
+
+    Raises:
+        PublishFailedError: one could not be published; it and the rest stay where they are.
+    """
+    replayed = []
+    async with browse(connection, names, letters_max=letters_max) as letters:
+        async for letter in letters:
+            if wanted(letter):
+                await publisher.publish(names.inbound, letter.routing_key, letter.body, _properties(letter))
+                await letter.original.ack()
+                replayed.append(letter)
+    return replayed
+
+
+async def purge(
+    connection: AbstractConnection, names: Names, *, wanted: Callable[[DeadLetter], bool], letters_max: int
+) -> list[DeadLetter]:
+    """Remove dead letters for good; return which."""
+    removed = []
+    async with browse(connection, names, letters_max=letters_max) as letters:
+        async for letter in letters:
+            if wanted(letter):
+                await letter.original.ack()
+                removed.append(letter)
+    return removed
+
+
+def _letter(message: AbstractIncomingMessage) -> DeadLetter:
+    headers = dict(message.headers)
+    death = headers.get("x-death")
+    first: dict[str, Any] = death[-1] if isinstance(death, list) and death and isinstance(death[-1], dict) else {}
+    keys = first.get("routing-keys") or [message.routing_key or ""]
+    domain = str(headers.get(f"{HEADER_PREFIX}domain") or str(first.get("queue", "")).rpartition(".")[2])
+    routing_key = str(headers.get(f"{HEADER_PREFIX}routing-key") or keys[0])
+    reason = str(headers.get(f"{HEADER_PREFIX}reason") or first.get("reason") or "unknown")
+    text = str(headers.get(f"{HEADER_PREFIX}message") or _BROKER_REASONS.get(reason, ""))
+    dead_at = headers.get(f"{HEADER_PREFIX}dead-at") or first.get("time") or ""
+    digest = hashlib.sha256("\0".join((message.message_id or "", routing_key, str(dead_at), "")).encode() + message.body)
+    return DeadLetter(
+        id=digest.hexdigest()[:ID_CHARACTERS],
+        reason=reason,
+        field=str(headers.get(f"{HEADER_PREFIX}field") or ""),
+        message=text,
+        domain=domain,
+        routing_key=routing_key,
+        dead_at=str(dead_at),
+        body=message.body,
+        original=message,
+    )
+
+
+_BROKER_REASONS = {
+    "delivery_limit": "it came back to the queue too often: processing it failed each time, see the logs",
+    "expired": "it was in the queue for longer than the queue allows",
+    "maxlen": "the queue was full",
+    "rejected": "a consumer rejected it",
+}
+
+
+def _properties(letter: DeadLetter) -> dict[str, Any]:
+    original = letter.original
+    headers = {
+        key: value
+        for key, value in original.headers.items()
+        if not key.startswith((HEADER_PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count"))
+    }
+    return {
+        "headers": headers,
+        "message_id": original.message_id,
+        "content_type": original.content_type,
+        "content_encoding": original.content_encoding,
+        "timestamp": original.timestamp,
+    }

@@ -1,0 +1,94 @@
+"""Confirmed publishing: dead letters, replays, and what an operator publishes by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+
+from bridge.amqp.topology import Names
+from bridge.core.delivery import Delivery
+from bridge.core.errors import Refused
+
+HEADER_PREFIX = "x-bridge-"
+CONFIRM_SECONDS_MAX = 10.0
+
+
+class PublishFailedError(Exception):
+    """The broker did not confirm a message; it may or may not have it."""
+
+
+class Publisher:
+    """Publishes with confirmation over whichever channel is open at the time."""
+
+    def __init__(self, names: Names) -> None:
+        """Have no channel yet."""
+        self._names = names
+        self._channel: AbstractChannel | None = None  # Set while connected; with confirms, returns raise.
+
+    def use(self, channel: AbstractChannel | None) -> None:
+        """Publish over this channel from now on; None while there is none."""
+        self._channel = channel
+
+    async def publish(
+        self, exchange: str, routing_key: str, body: bytes, properties: Mapping[str, Any]
+    ) -> None:
+        """Publish one persistent message and wait until the broker has it.
+
+        `exchange` empty means the default exchange. `properties` are those of `aio_pika.Message`.
+
+        Raises:
+            PublishFailedError: not connected, not routable, refused, or not confirmed in time.
+        """
+        if self._channel is None:
+            raise PublishFailedError("not connected to RabbitMQ")
+        message = Message(body, delivery_mode=DeliveryMode.PERSISTENT, **properties)
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS_MAX):
+                target = (
+                    await self._channel.get_exchange(exchange, ensure=False)
+                    if exchange
+                    else self._channel.default_exchange
+                )
+                await target.publish(message, routing_key, mandatory=True)
+        except PublishError as exc:
+            raise PublishFailedError(f"no queue takes {routing_key!r} from {exchange or 'the default exchange'}") from exc
+        except DeliveryError as exc:
+            raise PublishFailedError("the broker refused the message: a queue is full") from exc
+        except TimeoutError as exc:
+            raise PublishFailedError(f"no confirmation within {CONFIRM_SECONDS_MAX:g} s") from exc
+        except CONNECTION_EXCEPTIONS as exc:
+            raise PublishFailedError(f"the connection broke: {exc}") from exc
+
+    async def bury(self, delivery: Delivery, domain: str, refused: Refused) -> None:
+        """Put a delivery, untouched, into the dead-letter queue with the reason beside it.
+
+        Raises:
+            PublishFailedError: it is not safe there; do not ack the delivery.
+        """
+        headers = {key: value for key, value in delivery.headers.items() if not key.startswith(HEADER_PREFIX)}
+        headers |= {
+            f"{HEADER_PREFIX}reason": refused.reason.value,
+            f"{HEADER_PREFIX}field": refused.field,
+            f"{HEADER_PREFIX}message": refused.message,
+            f"{HEADER_PREFIX}domain": domain,
+            f"{HEADER_PREFIX}routing-key": delivery.routing_key,
+            f"{HEADER_PREFIX}dead-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+        await self.publish(
+            "",
+            self._names.dead,
+            delivery.body,
+            {
+                "headers": headers,
+                "message_id": delivery.message_id,
+                "content_type": delivery.content_type,
+                "content_encoding": delivery.content_encoding,
+                "timestamp": delivery.timestamp,
+            },
+        )

@@ -1,0 +1,119 @@
+"""A queue's deliveries in batches, through aio-pika.
+
+aio-pika's own ways of consuming do not fit: callbacks run as tasks that may interleave, its
+iterator has no batches, and `message.process()` rejects a message when it is cancelled. Here a
+callback only collects; acks are explicit and for many deliveries at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+from bridge.core.delivery import Delivery
+
+
+class SourceLostError(Exception):
+    """The consumer is gone: cancelled by the broker, or its channel closed."""
+
+
+class StockSource:
+    """Consumes one queue over one channel. Owned by one task; start, read and ack, stop."""
+
+    def __init__(self, channel: AbstractChannel, queue_name: str, *, prefetch: int) -> None:
+        """`prefetch` bounds how many deliveries can wait here unacked."""
+        self._channel = channel
+        self._queue_name = queue_name
+        self._prefetch = prefetch
+        self._waiting: list[Delivery] = []  # At most `prefetch`.
+        self._in_hand: list[Delivery] = []  # Read and not acked yet.
+        self._changed = asyncio.Event()  # Set when `read` has something to look at.
+        self._lost = ""  # Set once, to the reason.
+        self._stopped = False
+        self._consumer_tag = ""  # Set once, by the broker.
+
+    @property
+    def oldest_unacked_at(self) -> float | None:
+        """When the oldest delivery that is not acked came in; seconds since the Unix epoch."""
+        held = self._in_hand or self._waiting
+        return held[0].received_at if held else None
+
+    async def start(self) -> None:
+        """Attach to the queue. Raises AMQPError."""
+        await self._channel.set_qos(prefetch_count=self._prefetch)
+        underlay = await self._channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda _: self.lose("cancelled by the broker"))
+        underlay.closing.add_done_callback(lambda _: self.lose("channel closed"))
+        answer = await underlay.basic_consume(self._queue_name, self._collect)
+        self._consumer_tag = answer.consumer_tag or ""
+
+    async def read(self) -> Sequence[Delivery]:
+        """Return the waiting deliveries, at least one; none at all once stopped.
+
+        Raises:
+            SourceLostError: the consumer is gone.
+        """
+        while not self._waiting:
+            if self._lost:
+                raise SourceLostError(self._lost)
+            if self._stopped:
+                return ()
+            self._changed.clear()
+            await self._changed.wait()
+        if self._lost:
+            # These will be delivered again; working on them now would only double the effort.
+            raise SourceLostError(self._lost)
+        self._in_hand, self._waiting = self._waiting, []
+        return self._in_hand
+
+    async def ack(self, up_to: Delivery) -> None:
+        """Settle this and every earlier unsettled delivery. Raises AMQPError."""
+        underlay = await self._channel.get_underlay_channel()
+        await underlay.basic_ack(up_to.tag, multiple=True, wait=False)
+        self._in_hand = []
+
+    async def requeue(self, delivery: Delivery) -> None:
+        """Give one delivery back. Raises AMQPError."""
+        underlay = await self._channel.get_underlay_channel()
+        await underlay.basic_nack(delivery.tag, requeue=True, wait=False)
+
+    async def stop(self) -> None:
+        """Detach; deliveries that are here already can still be read and acked. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            underlay = await self._channel.get_underlay_channel()
+            await underlay.basic_cancel(self._consumer_tag)
+        except CONNECTION_EXCEPTIONS as exc:
+            self.lose(str(exc))
+        self._changed.set()
+
+    def lose(self, reason: str) -> None:
+        """Make `read` raise: nothing more will come."""
+        self._lost = self._lost or reason
+        self._changed.set()
+
+    async def _collect(self, message: Any) -> None:  # noqa: ANN401 - aiormq's DeliveredMessage
+        properties = message.header.properties
+        frame = message.delivery
+        self._waiting.append(
+            Delivery(
+                routing_key=frame.routing_key or "",
+                body=message.body,
+                received_at=time.time(),
+                tag=frame.delivery_tag or 0,
+                redelivered=bool(frame.redelivered),
+                message_id=properties.message_id,
+                content_type=properties.content_type,
+                content_encoding=properties.content_encoding,
+                timestamp=properties.timestamp,
+                headers=properties.headers or {},
+            )
+        )
+        self._changed.set()

@@ -1,0 +1,284 @@
+"""The composition root: builds every part, hands each what it needs, owns start and stop order.
+
+    start   admin port → RabbitMQ → public port
+    stop    public port stops accepting → deliveries in hand are finished and acked →
+            sockets are closed, paced → RabbitMQ → admin port; all under one deadline
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import structlog
+
+from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
+from bridge.admin.server import AdminServer
+from bridge.amqp.consumer import DomainConsumer
+from bridge.amqp.link import Link
+from bridge.amqp.publisher import Publisher
+from bridge.amqp.topology import Names, Topology
+from bridge.auth.tokens import TokenRules, TokenVerifier
+from bridge.core.access import AccessRules
+from bridge.core.catalogue import RESERVED_NAMES, UNROUTED, Catalogue, Domain
+from bridge.core.dedupe import RecentKeys
+from bridge.core.entry import Logged
+from bridge.core.health import Health
+from bridge.core.hub import Hub
+from bridge.core.intake import Intake
+from bridge.core.limits import KeyedLimiter, RateLimit
+from bridge.core.log import MemoryLog
+from bridge.core.outbox import OutboxLimits
+from bridge.core.session import SessionRules
+from bridge.core.stats import Stats
+from bridge.core.tables import build
+from bridge.fanout import Fanout
+from bridge.ingest import Ingest
+from bridge.settings import Settings, SettingsError
+from bridge.ws.connection import Connection, text_frame
+from bridge.ws.dialects.bridge_v1 import encode_event
+from bridge.ws.handshake import OriginRules
+from bridge.ws.server import SocketLimits, SocketServer
+from consumers import domains as built_in_domains
+
+log = structlog.get_logger()
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    """Build the catalogue: the built-in domains, those of the settings, and the one that catches the rest.
+
+    Raises:
+        SettingsError: two domains claim one name, or a rule names no domain.
+    """
+    problems: list[str] = []
+    unrouted = Domain(UNROUTED, "anybody", topics=(), unknown=settings.ingest.unrouted, catches_unrouted=True)
+    domains = [*built_in_domains(), *map(build, settings.domain), unrouted]
+    known = {domain.name for domain in domains}
+    for name in settings.ingest.unknown:
+        if name not in known:
+            problems.append(f"ingest.unknown.{name}: there is no domain {name}; there are {', '.join(sorted(known))}")
+    problems += [
+        f"domain {table.name}: the name is reserved; choose another"
+        for table in settings.domain
+        if table.name in RESERVED_NAMES
+    ]
+    try:
+        catalogue = Catalogue(
+            replace(domain, unknown=settings.ingest.unknown.get(domain.name, domain.unknown)) for domain in domains
+        )
+    except ValueError as exc:
+        raise SettingsError([*problems, f"domain: {exc}"]) from exc
+    if problems:
+        raise SettingsError(problems)
+    return catalogue
+
+
+def token_rules_of(settings: Settings) -> TokenRules:
+    """Return the rules by which tokens are verified and made."""
+    auth = settings.auth
+    return TokenRules(
+        secret=auth.secret.get_secret_value(),
+        audience=auth.audience,
+        issuer=auth.issuer,
+        leeway_seconds=auth.leeway_seconds,
+        user_claims=auth.user_claims,
+        roles_claim=auth.roles_claim,
+        rooms_claim=auth.rooms_claim,
+    )
+
+
+def topology_of(settings: Settings, catalogue: Catalogue) -> Topology:
+    """Return what is to stand on the broker."""
+    return Topology(
+        Names(settings.amqp.exchange, settings.amqp.prefix),
+        catalogue.domains.values(),
+        delivery_limit=settings.amqp.delivery_limit,
+    )
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context of the public port, None for plain TCP.
+
+    Raises:
+        SettingsError: certificate or key cannot be used.
+    """
+    if settings.ws.tls_certificate is None or settings.ws.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.ws.tls_certificate, settings.ws.tls_key)
+    except (OSError, ssl.SSLError) as exc:
+        raise SettingsError([f"ws.tls_certificate, ws.tls_key: cannot be used: {exc}"]) from exc
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the bridge listens, once it does."""
+
+    public: int
+    admin: int
+
+
+class Bridge:
+    """One node."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build every part. Must be called on the running event loop.
+
+        Raises:
+            SettingsError: the settings are not usable together.
+        """
+        self.settings = settings
+        self.catalogue = catalogue_of(settings)
+        self.stats = Stats()
+        self.hub: Hub[Connection] = Hub()
+        self._tls = tls_of(settings)
+        self._recent = RecentKeys(
+            window_seconds=settings.ingest.dedupe_seconds, keys_max=settings.ingest.dedupe_keys_max
+        )
+        fanout = Fanout(self.hub, _encode, self.stats)
+        self.log = MemoryLog(epoch=uuid4().hex, sink=fanout.receive)
+        topology = topology_of(settings, self.catalogue)
+        self._publisher = Publisher(topology.names)
+        self._consumers = [
+            DomainConsumer(domain, topology, self._ingest(domain).run, prefetch=settings.amqp.prefetch)
+            for domain in self.catalogue.domains.values()
+        ]
+        self._link = Link(
+            settings.amqp.url.get_secret_value(),
+            topology=topology,
+            publisher=self._publisher,
+            consumers=self._consumers,
+            stats=self.stats,
+        )
+        self._sockets = self._socket_server()
+        self._admin = AdminServer(health=self.health, collector=BridgeCollector(self.stats, self._gauges))
+        self._draining = False
+
+    def health(self) -> list[Health]:
+        """Tell how every part is; the node is ready when all are well."""
+        own = Health("node", not self._draining, "draining" if self._draining else "serving")
+        return [own, *self._link.health()]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every part is well."""
+        return all(part.ok for part in self.health())
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Ports]:
+        """Serve while the context is open; leave it to drain and stop.
+
+        Raises:
+            OSError: a port cannot be had.
+        """
+        settings = self.settings
+        admin_port = await self._admin.start(settings.admin.host, settings.admin.port)
+        link = asyncio.create_task(self._link.run(), name="link")
+        keep_alive = asyncio.create_task(self._sockets.keep_alive(), name="keep-alive")
+        try:
+            public_port = await self._sockets.start(settings.ws.host, settings.ws.port, self._tls)
+            yield Ports(public_port, admin_port)
+            await self._drain(link)
+        finally:
+            link.cancel()
+            keep_alive.cancel()
+            await asyncio.wait((link, keep_alive))
+            await self._sockets.stop()
+            await self._admin.stop()
+            for task in (link, keep_alive):
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    log.error("app.task_failed", task=task.get_name(), exc_info=error)
+
+    async def _drain(self, link: asyncio.Task[None]) -> None:
+        """Finish what is in hand and let the sockets go, within the deadline."""
+        self._draining = True
+        shutdown = self.settings.shutdown
+        deadline = time.monotonic() + shutdown.drain_seconds_max
+        self._sockets.stop_accepting()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(shutdown.drain_seconds_max / 2):
+                await self._link.stop()
+                await asyncio.wait((link,))
+        await self._sockets.drain(
+            seconds_max=max(0.1, deadline - time.monotonic()),
+            retry_after_seconds_max=shutdown.retry_after_seconds_max,
+        )
+
+    def _ingest(self, domain: Domain) -> Ingest:
+        return Ingest(
+            domain=domain,
+            intake=Intake(self.catalogue, domain, body_bytes_max=self.settings.ingest.body_bytes_max),
+            recent=self._recent,
+            event_log=self.log,
+            dead_letters=self._publisher,
+            stats=self.stats,
+        )
+
+    def _socket_server(self) -> SocketServer:
+        settings, ws = self.settings, self.settings.ws
+        origins = ("*",) if settings.development and not ws.allowed_origins else ws.allowed_origins
+        return SocketServer(
+            hub=self.hub,
+            rules=SessionRules(
+                access=AccessRules(frozenset(settings.auth.public_kinds)),
+                position=lambda: self.log.position,
+                rooms_max=ws.rooms_per_socket_max,
+                commands_per_second_max=ws.commands_per_second_max,
+                commands_burst_max=ws.commands_burst_max,
+                mistakes_max=ws.mistakes_max,
+                expiring_notice_seconds=ws.expiring_notice_seconds,
+                ping_interval_seconds=ws.ping_interval_seconds,
+            ),
+            limits=SocketLimits(
+                outbox=OutboxLimits(ws.outbox_frames_max, ws.outbox_bytes_max),
+                message_bytes_max=ws.message_bytes_max,
+                sockets_max=ws.sockets_max,
+                sockets_per_user_max=ws.sockets_per_user_max,
+                handshake_seconds_max=ws.handshake_seconds_max,
+                hello_seconds_max=ws.hello_seconds_max,
+                close_seconds_max=ws.close_seconds_max,
+            ),
+            origins=OriginRules(origins, ws.allow_missing_origin),
+            attempts=KeyedLimiter(RateLimit(ws.attempts_per_minute_max, 60.0), keys_max=ws.addresses_max),
+            verify=TokenVerifier(token_rules_of(settings)).verify,
+            stats=self.stats,
+            healthy=lambda: self.ready,
+            cookie_name=settings.auth.cookie_name,
+            trusted_proxies=ws.trusted_proxies,
+        )
+
+    def _gauges(self) -> NodeGauges:
+        now = time.time()
+        connections = self._sockets.connections
+        return NodeGauges(
+            sockets=len(connections),
+            users=self._sockets.users,
+            rooms=len(self.hub),
+            outbox_frames=sum(len(connection.outbox) for connection in connections),
+            outbox_bytes=sum(connection.outbox.bytes_waiting for connection in connections),
+            log_offset=self.log.position.offset,
+            dedupe_keys=len(self._recent),
+            ready=self.ready,
+            domains=tuple(
+                DomainGauge(
+                    consumer.domain.name,
+                    consumer.attached,
+                    consumer.consumers,
+                    consumer.waiting,
+                    max(0.0, now - consumer.oldest_unacked_at) if consumer.oldest_unacked_at else 0.0,
+                )
+                for consumer in self._consumers
+            ),
+        )
+
+
+def _encode(logged: Logged, room: str) -> bytes:
+    return text_frame(encode_event(logged, room))

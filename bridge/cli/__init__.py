@@ -1,0 +1,43 @@
+"""What people type. One small module per command."""
+
+from __future__ import annotations
+
+import typer
+
+from bridge import __version__
+from bridge.cli import check, dead, explain, publish, serve, tail, token
+
+app = typer.Typer(
+    name="cloudphone-bridge",
+    help="Gateway from RabbitMQ to the browser.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),  # noqa: ARG001, FBT001, FBT003, E501 - typer's way
+) -> None:
+    """Gateway from RabbitMQ to the browser."""
+
+
+app.command("serve")(serve.serve)
+app.command("check")(check.check)
+app.command("token")(token.token)
+app.command("publish")(publish.publish)
+app.command("tail")(tail.tail)
+app.command("explain")(explain.explain)
+app.add_typer(dead.app, name="dead")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,86 @@
+"""`bridge publish`: put an event on the bus by hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from bridge.cli.common import Bus, bus, catalogue_or_exit, console, errors, fail, run, settings_or_exit
+from bridge.core.catalogue import Catalogue
+from bridge.core.delivery import Delivery
+from bridge.core.event import iso_utc
+from bridge.core.intake import Intake, Verdict
+from bridge.settings import Settings
+
+
+def publish(
+    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="The routing key, such as quota.updated.")],
+    data: Annotated[str, typer.Argument(help="The payload as JSON; - reads it from standard input.")] = "{}",
+    user: Annotated[str | None, typer.Option(help="Sets userId.")] = None,
+    message_id: Annotated[str | None, typer.Option(help="The AMQP message_id; a new one by default.")] = None,
+    example: Annotated[bool, typer.Option("--example", help="Start from the type's example payload.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Publish although the bridge would refuse it.")] = False,
+) -> None:
+    """Publish one event to the exchange, after checking it as the bridge would."""
+    settings = settings_or_exit()
+    catalogue = catalogue_or_exit(settings)
+    body = json.dumps(_payload(catalogue, event_type, data, user=user, example=example)).encode()
+    delivery = Delivery(event_type, body, received_at=time.time(), message_id=message_id or uuid4().hex)
+    verdict = _judge(settings, catalogue, delivery)
+    if verdict.refused is not None and not force:
+        fail(f"The bridge would refuse this: {verdict.refused.message}. Publish it anyway with --force.")
+    run(_publish(settings, delivery))
+    console.print(f"published [bold]{event_type}[/bold], message_id {delivery.message_id}")
+    for entry in verdict.entries:
+        console.print(f"  {entry.key.event_type} → {', '.join(entry.targets)}", markup=False)
+    if verdict.refused is not None:
+        errors.print(f"  it will be dead-lettered: {verdict.refused.message}", markup=False)
+
+
+def _payload(
+    catalogue: Catalogue, event_type: str, data: str, *, user: str | None, example: bool
+) -> dict[str, Any]:
+    try:
+        given = json.loads(sys.stdin.read() if data == "-" else data)
+    except ValueError as exc:
+        fail(f"the payload is not JSON: {exc}")
+    if not isinstance(given, dict):
+        fail("the payload must be a JSON object")
+    payload: dict[str, Any] = {}
+    if example:
+        known = {known_type.name: known_type for known_type in catalogue.event_types}
+        if event_type not in known:
+            fail(f"there is no event type {event_type!r}; known: {', '.join(known)}")
+        payload |= known[event_type].model.EXAMPLE
+        payload["userId"] = "u1"
+    payload |= given
+    if user is not None:
+        payload["userId"] = user
+    payload.setdefault("timestamp", iso_utc(datetime.now(UTC)))
+    return payload
+
+
+def _judge(settings: Settings, catalogue: Catalogue, delivery: Delivery) -> Verdict:
+    domain = next(iter(catalogue.domains.values()))
+    return Intake(catalogue, domain, body_bytes_max=settings.ingest.body_bytes_max).judge(delivery)
+
+
+async def _publish(settings: Settings, delivery: Delivery) -> None:
+    async with bus(settings) as connected:
+        await send(connected, settings, delivery)
+
+
+async def send(connected: Bus, settings: Settings, delivery: Delivery) -> None:
+    """Publish a delivery to the exchange as a microservice would."""
+    await connected.publisher.publish(
+        settings.amqp.exchange,
+        delivery.routing_key,
+        delivery.body,
+        {"message_id": delivery.message_id, "content_type": "application/json"},
+    )

@@ -1,0 +1,57 @@
+"""`bridge serve`: run a node until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import structlog
+import typer
+
+from bridge import __version__
+from bridge.app import Bridge
+from bridge.cli.common import exit_with_problems, settings_or_exit
+from bridge.logs import configure
+from bridge.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+
+def serve() -> None:
+    """Run the bridge until SIGTERM or Ctrl-C; a second signal leaves at once."""
+    settings = settings_or_exit()
+    pretty = settings.log.format == "pretty" or (
+        settings.log.format == "auto" and settings.development and sys.stderr.isatty()
+    )
+    configure(level=settings.log.level, pretty=pretty)
+    try:
+        asyncio.run(_serve(settings))
+    except SettingsError as exc:
+        exit_with_problems(exc)
+    except OSError as exc:
+        log.error("app.start_failed", reason=str(exc), remedy="free the port, or set ws.port / admin.port")  # noqa: TRY400 - the reason says it all
+        raise typer.Exit(os.EX_UNAVAILABLE) from None
+
+
+async def _serve(settings: Settings) -> None:
+    asked = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if asked.is_set():
+            log.warning("app.leaving_at_once", signal=signal.Signals(number).name)
+            # Not sys.exit: a second signal says that an orderly way out takes too long.
+            os._exit(128 + number)
+        log.info("app.stopping", signal=signal.Signals(number).name)
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    bridge = Bridge(settings)
+    log.info("app.starting", version=__version__, mode=settings.mode, domains=list(bridge.catalogue.domains))
+    async with bridge.serving() as ports:
+        log.info("app.serving", public_port=ports.public, admin_port=ports.admin)
+        await asked.wait()
+    log.info("app.stopped")

@@ -1,0 +1,1 @@
+"""Pure core: no I/O, no await, no clock, no logging. Data in, data out."""

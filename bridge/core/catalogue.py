@@ -1,0 +1,226 @@
+"""Which events exist: domains, their event types, and how a routing key finds its class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import chain
+from typing import TypeVar
+
+from bridge.core.errors import Reason, Refused
+from bridge.core.event import BaseEvent
+from bridge.core.names import corrected, is_alias, is_name, letters, split_version, topic_matches
+from bridge.core.policy import Overflow
+
+RESERVED_NAMES = frozenset({"in", "dead", "log"})  # The bridge's own, beside the queues of domains.
+UNROUTED = "unrouted"  # The domain that catches what no other binds.
+
+E = TypeVar("E", bound=BaseEvent)
+
+
+class UnknownRule(StrEnum):
+    """What a domain does with a well-formed event type that it does not know."""
+
+    DEAD_LETTER = "dead_letter"
+    PASS = "pass"  # noqa: S105 - a rule, not a password
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One event type: its canonical name and version, its class, and how it is treated.
+
+    `age_seconds_max` is the age past which the event is worthless, None for never.
+    `aliases` are old routing keys that mean this type and version.
+    """
+
+    name: str
+    model: type[BaseEvent]
+    overflow: Overflow
+    version: int = 1
+    age_seconds_max: float | None = None
+    aliases: tuple[str, ...] = ()
+    conflate_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `overflow.key_fields`.
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a declaration that could not work."""
+        if not is_name(self.name):
+            raise ValueError(f"event type {self.name!r} is not of the form entity.action in lower case")
+        if self.version < 1:
+            raise ValueError(f"{self.name} has the version {self.version}; the first is 1")
+        for alias in self.aliases:
+            if not is_alias(alias):
+                raise ValueError(f"alias {alias!r} of {self.name} cannot be a routing key")
+        attributes = {info.alias or name: name for name, info in self.model.model_fields.items()}
+        for key_field in self.overflow.key_fields:
+            if key_field not in attributes:
+                raise ValueError(f"{self.name} conflates by {key_field!r}, which it does not declare")
+        names = tuple(attributes[key_field] for key_field in self.overflow.key_fields)
+        object.__setattr__(self, "conflate_attributes", names)
+
+
+@dataclass(slots=True)
+class Domain:
+    """One consumer and its queue: a name, the topics it binds, and its event types.
+
+    `publisher` names the service, for people. `topics` are AMQP topic patterns. Where the
+    timestamp is not required, the time of receipt stands in for a missing one. One domain
+    catches what no other domain's topics match.
+    """
+
+    name: str
+    publisher: str
+    topics: tuple[str, ...]
+    unknown: UnknownRule = UnknownRule.DEAD_LETTER
+    timestamp_required: bool = True
+    catches_unrouted: bool = False
+    event_types: list[EventType] = field(default_factory=list)
+
+    def event(
+        self,
+        name: str,
+        *,
+        overflow: Overflow,
+        version: int = 1,
+        age_seconds_max: float | None = None,
+        aliases: tuple[str, ...] = (),
+    ) -> Callable[[type[E]], type[E]]:
+        """Declare the decorated class as the event type `name` of this domain."""
+
+        def declare(model: type[E]) -> type[E]:
+            self.event_types.append(EventType(name, model, overflow, version, age_seconds_max, aliases))
+            return model
+
+        return declare
+
+    @property
+    def binding_keys(self) -> tuple[str, ...]:
+        """The topics, and the aliases that no topic needs to cover."""
+        aliases = chain.from_iterable(event_type.aliases for event_type in self.event_types)
+        return tuple(dict.fromkeys((*self.topics, *aliases)))
+
+
+class Catalogue:
+    """All domains. Immutable once built; every look-up is a dictionary's."""
+
+    def __init__(self, domains: Iterable[Domain]) -> None:
+        """Raise ValueError when two domains or event types would answer to the same name."""
+        self.domains: dict[str, Domain] = {}
+        self._by_class: dict[type[BaseEvent], EventType] = {}
+        self._by_key: dict[str, EventType] = {}
+        self._versions: dict[str, dict[int, EventType]] = {}
+        self._domain_of: dict[str, str] = {}
+        self._by_letters: dict[str, str] = {}
+        for domain in domains:
+            self._add(domain)
+        self._check_topics()
+
+    def _add(self, domain: Domain) -> None:
+        if domain.name in self.domains:
+            raise ValueError(f"domain {domain.name!r} is declared twice")
+        self.domains[domain.name] = domain
+        for event_type in domain.event_types:
+            owner = self._domain_of.setdefault(event_type.name, domain.name)
+            if owner != domain.name:
+                raise ValueError(f"{event_type.name} is declared by the domains {owner} and {domain.name}")
+            versions = self._versions.setdefault(event_type.name, {})
+            if event_type.version in versions:
+                raise ValueError(f"{event_type.name} version {event_type.version} is declared twice")
+            versions[event_type.version] = event_type
+            if self._by_class.setdefault(event_type.model, event_type) is not event_type:
+                raise ValueError(f"{event_type.name} is declared by a class that declares another event type")
+            for alias in event_type.aliases:
+                if self._by_key.setdefault(alias, event_type) is not event_type:
+                    raise ValueError(f"alias {alias!r} of {event_type.name} is declared twice")
+            namesake = self._by_key.get(event_type.name, event_type)
+            if namesake.name != event_type.name:
+                raise ValueError(f"{event_type.name} is also an alias of {namesake.name}")
+            newest = versions[max(versions)]
+            self._by_key[event_type.name] = newest
+            self._by_letters.setdefault(letters(event_type.name), event_type.name)
+
+    def _check_topics(self) -> None:
+        """Raise ValueError when a domain's queue would take what belongs to another domain."""
+        for domain in self.domains.values():
+            for key, event_type in self._by_key.items():
+                owner = self._domain_of[event_type.name]
+                for topic in domain.topics:
+                    if owner != domain.name and topic_matches(topic, key):
+                        raise ValueError(
+                            f"topic {topic!r} of the domain {domain.name} takes {key} of the domain {owner}"
+                        )
+
+    @property
+    def event_types(self) -> Sequence[EventType]:
+        """Every event type of every domain, in the order of declaration."""
+        return [event_type for domain in self.domains.values() for event_type in domain.event_types]
+
+    def of_class(self, model: type[BaseEvent]) -> EventType:
+        """Return the event type declared with this class. Raises KeyError for an undeclared one."""
+        return self._by_class[model]
+
+    def owner_of(self, event_type: EventType) -> Domain | None:
+        """Return the domain that declares this event type, None for one that no domain declares."""
+        name = self._domain_of.get(event_type.name)
+        return self.domains[name] if name is not None else None
+
+    def resolve(self, key: str) -> EventType | None:
+        """Find the event type that a routing key names, in whichever queue it arrived.
+
+        Returns None for a well-formed name that is unknown: the domain's rule decides.
+
+        Raises:
+            Refused: the name is malformed or of an unknown version.
+        """
+        event_type = self._by_key.get(key)
+        if event_type is None:
+            event_type = self._resolve_version(key)
+        if event_type is None:
+            if not is_name(key):
+                raise Refused(Reason.BAD_NAME, self._name_advice(key), field="routing_key")
+            if self._has_service_prefix(key):
+                raise Refused(Reason.BAD_NAME, self._name_advice(key), field="routing_key")
+            return None
+        return event_type
+
+    def _resolve_version(self, key: str) -> EventType | None:
+        name, version = split_version(key)
+        if version is None:
+            return None
+        base = self._by_key.get(name)
+        if base is None:
+            return None
+        versions = self._versions[base.name]
+        if version not in versions:
+            known = ", ".join(map(str, sorted(versions)))
+            raise Refused(
+                Reason.UNKNOWN_VERSION,
+                f"{base.name} has no version {version}; known: {known}",
+                field="routing_key",
+            )
+        return versions[version]
+
+    def _has_service_prefix(self, key: str) -> bool:
+        return any(rest in self._by_key for _, rest in _splits(key))
+
+    def _nearest(self, name: str) -> str:
+        """Return the known name that has the same letters, else the name itself."""
+        return name if name in self._by_key else self._by_letters.get(letters(name), name)
+
+    def _name_advice(self, key: str) -> str:
+        fixed = self._nearest(corrected(key))
+        for prefix, rest in _splits(fixed):
+            known = self._nearest(rest)
+            if known in self._by_key:
+                return f"{key!r} starts with the service prefix {prefix!r}; publish it as {known!r}"
+        advice = f"{key!r} is not of the form entity.action in lower case with dots and underscores"
+        if fixed in self._by_key:
+            return f"{advice}; publish it as {fixed!r}"
+        return advice
+
+
+def _splits(name: str) -> Iterator[tuple[str, str]]:
+    """Yield each way to take a name apart at a dot, the shortest beginning first."""
+    for dot in (place for place, character in enumerate(name) if character == "."):
+        yield name[:dot], name[dot + 1 :]

@@ -1,0 +1,43 @@
+"""Remembers recent event identities, in bounded memory."""
+
+from __future__ import annotations
+
+from bridge.core.entry import EventKey
+
+
+class RecentKeys:
+    """The identities seen within a time window, as two generations of sets.
+
+    A key is remembered for at least `window_seconds` and at most twice that, unless more than
+    `keys_max` arrive in one window; then the oldest generation goes early and `shortened` counts it.
+    """
+
+    def __init__(self, *, window_seconds: float, keys_max: int) -> None:
+        """Start empty; `keys_max` bounds both generations together."""
+        self._window_seconds = window_seconds
+        self._generation_keys_max = max(1, keys_max // 2)
+        self._current: set[EventKey] = set()
+        self._previous: set[EventKey] = set()
+        self._turned_at = float("-inf")
+        self.shortened = 0
+
+    def __contains__(self, key: EventKey) -> bool:
+        """Tell whether the key was remembered recently."""
+        return key in self._current or key in self._previous
+
+    def __len__(self) -> int:
+        """Return the number of keys held."""
+        return len(self._current) + len(self._previous)
+
+    def remember(self, key: EventKey, now: float) -> None:
+        """Remember a key. `now` is in seconds and only ever compared with itself."""
+        full = len(self._current) >= self._generation_keys_max
+        if full or now - self._turned_at >= self._window_seconds:
+            if full:
+                self.shortened += 1
+            # After two quiet windows even the current generation is too old to become the previous one.
+            quiet = now - self._turned_at >= 2 * self._window_seconds
+            self._previous = set() if quiet else self._current
+            self._current = set()
+            self._turned_at = now
+        self._current.add(key)

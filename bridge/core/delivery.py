@@ -1,0 +1,28 @@
+"""A message as it came from a queue, before anybody has judged it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One AMQP delivery (AMQP 0-9-1 class basic), reduced to what ingest needs.
+
+    `tag` is the delivery tag on its channel, 0 when it did not come from a channel.
+    `received_at` is in seconds since the Unix epoch.
+    """
+
+    routing_key: str
+    body: bytes
+    received_at: float
+    tag: int = 0
+    redelivered: bool = False
+    message_id: str | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    timestamp: datetime | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)

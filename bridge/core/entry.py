@@ -1,0 +1,51 @@
+"""What stands in the event log, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bridge.core.policy import Policy
+
+
+class Position(NamedTuple):
+    """A place in the log. The epoch names one life of the log; offsets grow within it.
+
+    Offset 0 is the birth of the log itself; the first event has a higher one.
+    """
+
+    epoch: str
+    offset: int
+
+
+class EventKey(NamedTuple):
+    """The identity of an event for deduplication: ids are unique within an event type."""
+
+    event_type: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event, ready to send, with what a node needs to send it without parsing it.
+
+    `payload` is a JSON object (UTF-8) without offset and room, which differ per frame.
+    `conflate_key` is empty unless the policy conflates. Times are seconds since the Unix epoch;
+    `expires_at` is None for an event that never becomes worthless.
+    """
+
+    key: EventKey
+    targets: tuple[str, ...]
+    policy: Policy
+    conflate_key: str
+    occurred_at: float
+    expires_at: float | None
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry with the offset that the log gave it."""
+
+    offset: int
+    entry: Entry

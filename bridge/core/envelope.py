@@ -1,0 +1,214 @@
+"""Takes the shapes in which publishers wrap an event apart: plain, pattern/data, CloudEvents.
+
+Three shapes are understood: the plain JSON event; `{"pattern": …, "data": …}`, as NestJS
+publishes it; CloudEvents 1.0, structured or in binary mode (AMQP binding, section 3).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import jiter
+
+from bridge.core.delivery import Delivery
+from bridge.core.errors import Reason, Refused
+from bridge.core.event import iso_utc
+from bridge.core.names import split_version
+
+ID_CHARACTERS_MAX = 255
+_PLAIN_ENCODINGS = (None, "", "utf-8", "utf8", "identity")
+_CLOUD_EVENTS_TYPE = "application/cloudevents"
+_CLOUD_EVENTS_PREFIXES = ("cloudEvents:", "cloudEvents_")
+
+
+@dataclass(slots=True)
+class Envelope:
+    """The event inside a delivery, before its class is known.
+
+    `name` is what the event is called: the routing key. `declared_types` are the names the
+    publisher wrote inside, to be checked against it. `traceparent` is the W3C header, or empty.
+    """
+
+    name: str
+    payload: dict[str, Any]
+    event_id: str
+    declared_types: tuple[tuple[str, object], ...]
+    traceparent: str
+
+
+def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
+    """Unwrap a delivery.
+
+    Raises:
+        Refused: the body is not one of the shapes above.
+    """
+    payload = _read_json(delivery, body_bytes_max)
+    declared: list[tuple[str, object]] = []
+    event_id = delivery.message_id or None
+    attributes = _cloud_event_attributes(delivery, payload)
+    if attributes is not None:
+        payload = _cloud_event_data(delivery, payload)
+        if attributes.get("type") is not None:
+            declared.append(("type", _last_names(attributes["type"], delivery.routing_key)))
+        event_id = event_id or _text_or_none(attributes.get("id"), "id")
+        if attributes.get("time") is not None:
+            payload.setdefault("timestamp", attributes["time"])
+    elif "pattern" in payload and isinstance(payload.get("data"), dict):
+        declared.append(("pattern", payload["pattern"]))
+        payload = payload["data"]
+    if payload.get("type") is not None:
+        declared.append(("type", payload["type"]))
+    event_id = event_id or _text_or_none(payload.get("eventId"), "eventId")
+    if "timestamp" not in payload and delivery.timestamp is not None:
+        payload["timestamp"] = iso_utc(delivery.timestamp.astimezone(UTC))
+    return Envelope(
+        delivery.routing_key,
+        payload,
+        event_id or _fingerprint(delivery),
+        tuple(declared),
+        _traceparent(delivery.headers),
+    )
+
+
+def check_declared_types(envelope: Envelope, canonical: str) -> None:
+    """Check that what the publisher wrote inside agrees with the routing key.
+
+    It may write nothing, the full name, or its last part.
+
+    Raises:
+        Refused: it wrote something else.
+    """
+    names = {canonical, envelope.name, split_version(envelope.name)[0]}
+    allowed = names | {name.rpartition(".")[2] for name in names}
+    for field, declared in envelope.declared_types:
+        if declared not in allowed:
+            shown = repr(declared)[:80]
+            raise Refused(
+                Reason.WRONG_TYPE,
+                f"{field} says {shown}, but the routing key says {envelope.name!r}; "
+                f"leave it out, or write {canonical!r} or {canonical.rpartition('.')[2]!r}",
+                field=field,
+            )
+
+
+def fill_timestamp(payload: dict[str, Any], received_at: float) -> None:
+    """Give a payload without a time the time of receipt; for types whose publishers send none."""
+    payload.setdefault("timestamp", iso_utc(datetime.fromtimestamp(received_at, UTC)))
+
+
+def _read_json(delivery: Delivery, body_bytes_max: int) -> dict[str, Any]:
+    body = delivery.body
+    if not body:
+        raise Refused(Reason.EMPTY, "the body is empty; publish a JSON object")
+    if len(body) > body_bytes_max:
+        raise Refused(
+            Reason.TOO_LARGE,
+            f"the body has {len(body)} bytes; at most {body_bytes_max} are accepted (ingest.body_bytes_max)",
+        )
+    if (delivery.content_encoding or "").lower() not in _PLAIN_ENCODINGS:
+        raise Refused(
+            Reason.WRONG_ENCODING,
+            f"content encoding {delivery.content_encoding!r} is not understood; publish plain UTF-8",
+            field="content_encoding",
+        )
+    return _parse_object(body)
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = jiter.from_json(body, float_mode="decimal", allow_inf_nan=False)
+    except ValueError as exc:
+        try:
+            body.decode()
+        except UnicodeDecodeError as wrong:
+            raise Refused(
+                Reason.WRONG_ENCODING, f"the body is not UTF-8: byte {wrong.start} cannot be read"
+            ) from exc
+        raise Refused(Reason.NOT_JSON, f"the body is not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise Refused(
+            Reason.NOT_AN_OBJECT, f"the body is a JSON {type(value).__name__}; it must be a JSON object"
+        )
+    return value
+
+
+def _cloud_event_attributes(delivery: Delivery, payload: dict[str, Any]) -> Mapping[str, Any] | None:
+    """Return the CloudEvents attributes of a delivery in either mode, None if it is not one."""
+    attributes: Mapping[str, Any]
+    if (delivery.content_type or "").startswith(_CLOUD_EVENTS_TYPE) or (
+        "specversion" in payload and ("data" in payload or "data_base64" in payload)
+    ):
+        attributes = payload
+    else:
+        attributes = {
+            key[len(prefix) :]: value.decode(errors="replace") if isinstance(value, bytes) else value
+            for key, value in delivery.headers.items()
+            for prefix in _CLOUD_EVENTS_PREFIXES
+            if key.startswith(prefix)
+        }
+        if "specversion" not in attributes:
+            return None
+    if attributes.get("specversion") != "1.0":
+        raise Refused(
+            Reason.BAD_ENVELOPE,
+            f"CloudEvents specversion {attributes.get('specversion')!r} is not understood; use '1.0'",
+            field="specversion",
+        )
+    return attributes
+
+
+def _cloud_event_data(delivery: Delivery, payload: dict[str, Any]) -> dict[str, Any]:
+    if payload.get("specversion") is None:
+        return payload  # Binary mode: the body is the data.
+    encoded = payload.get("data_base64")
+    data = payload.get("data")
+    if encoded is not None and data is None:
+        try:
+            data = _parse_object(base64.b64decode(encoded, validate=True))
+        except (binascii.Error, TypeError, ValueError) as exc:
+            raise Refused(
+                Reason.BAD_ENVELOPE, "data_base64 is not base64", field="data_base64"
+            ) from exc
+    if not isinstance(data, dict):
+        raise Refused(
+            Reason.BAD_ENVELOPE, "the CloudEvent has no data; it must be a JSON object", field="data"
+        )
+    return data
+
+
+def _last_names(declared: object, routing_key: str) -> object:
+    """Accept a CloudEvents type with a reverse-DNS prefix, as the specification recommends."""
+    if isinstance(declared, str) and declared.endswith(f".{routing_key}"):
+        return routing_key
+    return declared
+
+
+def _text_or_none(value: object, field: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > ID_CHARACTERS_MAX:
+        raise Refused(
+            Reason.BAD_FIELD, f"{field} must be text of at most {ID_CHARACTERS_MAX} characters", field=field
+        )
+    return value
+
+
+def _fingerprint(delivery: Delivery) -> str:
+    """Identify an event that carries no id by what it says."""
+    digest = hashlib.blake2b(delivery.routing_key.encode(), digest_size=16)
+    digest.update(b"\0")
+    digest.update(delivery.body)
+    return digest.hexdigest()
+
+
+def _traceparent(headers: Mapping[str, Any]) -> str:
+    value = headers.get("traceparent", "") if headers else ""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return value if isinstance(value, str) and len(value) <= 64 else ""  # noqa: PLR2004 - W3C: 55 characters

@@ -1,0 +1,176 @@
+"""The base of every event class, and the field types they are made of.
+
+An event class declares what may leave the process: a field that is not declared is
+dropped on arrival. Wire names are camel case, Python names snake case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    Strict,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+from bridge.core.rooms import ROOM_ID_PATTERN, user_room
+
+TEXT_CHARACTERS_MAX = 4096
+IDENTIFIER_CHARACTERS_MAX = 255
+
+
+def _iso_text(value: object) -> object:
+    """Let only ISO 8601 text through: a bare number would be a guess between seconds and milliseconds."""
+    if isinstance(value, str) and value.lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError('must be an ISO 8601 time, such as "2026-11-21T10:00:00.000Z"')
+    if not isinstance(value, str | datetime):
+        raise ValueError('must be an ISO 8601 time as text, such as "2026-11-21T10:00:00.000Z"')  # noqa: TRY004 - pydantic
+    return value
+
+
+def _as_utc(value: datetime) -> datetime:
+    """Bring a time to UTC; one without a zone is taken as UTC already."""
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
+
+
+def iso_utc(value: datetime) -> str:
+    """Write a UTC time as on the wire: `2026-11-21T10:00:00.000Z`."""
+    return value.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Turn the exact decimals of the JSON reader into floats inside free-form JSON."""
+    match value:
+        case Decimal():
+            return float(value)
+        case dict():
+            return {key: _plain_numbers(inner) for key, inner in value.items()}
+        case list():
+            return [_plain_numbers(inner) for inner in value]
+        case _:
+            return value
+
+
+def _money_text(value: Decimal) -> str:
+    return format(value, "f")
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic
+    return value
+
+
+UtcTime = Annotated[
+    datetime,
+    BeforeValidator(_iso_text),
+    AfterValidator(_as_utc),
+    PlainSerializer(iso_utc, return_type=str),
+]
+"""A time in UTC; ISO 8601 in, `…Z` with milliseconds out. Without a zone it is taken as UTC."""
+
+RoomId = Annotated[str, Strict(), StringConstraints(pattern=ROOM_ID_PATTERN)]
+"""An identifier that names a room: 1–128 characters without white space, comma or `*`."""
+
+Text = Annotated[str, Strict(), StringConstraints(max_length=TEXT_CHARACTERS_MAX)]
+"""Text for people, or a word of a vocabulary that is the publisher's; at most 4,096 characters."""
+
+Identifier = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=IDENTIFIER_CHARACTERS_MAX)]
+"""An identifier that names no room: 1–255 characters of any kind."""
+
+Code = Text | Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)]
+"""A code or version of somebody else's numbering: text or a whole number, passed on as it came."""
+
+Flag = Annotated[bool, Strict()]
+"""True or false, and nothing that could be taken for it."""
+
+Count = Annotated[int, Strict(), Field(ge=0, le=2**53)]
+"""A whole number, not negative, exact in a browser."""
+
+# Text is refused although pydantic's own schema of a decimal would allow it.
+_Exact = Annotated[
+    Decimal, Strict(), PlainSerializer(float, return_type=float), WithJsonSchema({"type": "number"})
+]
+_Fraction = Annotated[_Exact, Field(ge=-(2**53), le=2**53)]
+Number = Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)] | _Fraction
+"""A measured number; read exactly, written as a JSON number."""
+
+Percent = Annotated[int, Strict(), Field(ge=0, le=100_000)] | Annotated[_Exact, Field(ge=0, le=100_000)]
+"""A percentage, 100 being the whole; more than 100 is possible when a limit is exceeded."""
+
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_not_bool),
+    Field(max_digits=38, decimal_places=18, allow_inf_nan=False),
+    PlainSerializer(_money_text, return_type=str),
+]
+"""An exact amount of money. Number or text in; always text out, since JSON.parse would round a number."""
+
+FreeJson = Annotated[JsonValue, BeforeValidator(_plain_numbers)]
+"""Any JSON value, declared open on purpose."""
+
+
+class Payload(BaseModel):
+    """A part of an event: immutable, camel case on the wire, undeclared fields dropped."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, validate_by_name=False, allow_inf_nan=False
+    )
+
+
+class Counters(Payload):
+    """Named measurements, typed but open: a new key needs no release of the bridge.
+
+    A key whose value is null counts as left out.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    __pydantic_extra__: dict[str, Number | None]
+
+
+class BaseEvent(Payload):
+    """The schema every event is normalised to.
+
+    `timestamp` and the user are the common part; a subclass adds its fields. The common
+    fields `id`, `type` and `version` belong to the frame around the payload. `EXAMPLE` is a
+    valid JSON payload, complete but for the user and the timestamp.
+    """
+
+    EXAMPLE: ClassVar[dict[str, object]] = {}
+
+    user_id: RoomId | None = Field(default=None, description="The user concerned, if there is one.")
+    timestamp: UtcTime = Field(exclude=True, description="When it happened, at the publisher.")
+
+    def targets(self) -> Sequence[str]:
+        """Return the rooms this event goes to, the most specific first."""
+        raise NotImplementedError
+
+    def derived(self) -> Sequence[BaseEvent]:
+        """Return the further events that follow from this one."""
+        return ()
+
+
+class UserEvent(BaseEvent):
+    """An event that belongs to one user and goes to that user's room."""
+
+    user_id: RoomId = Field(description="The user the event belongs to.")
+
+    def targets(self) -> Sequence[str]:
+        """Return the user's own room."""
+        return (user_room(self.user_id),)

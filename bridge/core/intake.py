@@ -1,0 +1,182 @@
+"""Judges one delivery: what is to be logged, or why nothing is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import ValidationError
+
+from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
+from bridge.core.delivery import Delivery
+from bridge.core.entry import Entry, EventKey
+from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope
+from bridge.core.errors import Reason, Refused
+from bridge.core.event import BaseEvent, UserEvent, iso_utc
+from bridge.core.policy import DROP_OLDEST, Policy
+
+SHOWN_CHARACTERS_MAX = 80  # Of a value at fault, so that a dead letter's reason stays one line.
+
+
+class Fate(StrEnum):
+    """What became of a delivery; the value is a metric label."""
+
+    LOGGED = "logged"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    DROPPED = "dropped"
+    DEAD = "dead"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement on one delivery.
+
+    `entries` is what to log: empty unless the fate is LOGGED, more than one when further events
+    derive from it. `event_type` is the canonical name, empty when it is not known.
+    `refused` is set when the fate is DEAD.
+    """
+
+    fate: Fate
+    event_type: str = ""
+    event_id: str = ""
+    traceparent: str = ""
+    entries: tuple[Entry, ...] = ()
+    refused: Refused | None = None
+
+
+class Intake:
+    """Decodes and validates the deliveries of one domain. Pure: time comes with the delivery."""
+
+    def __init__(self, catalogue: Catalogue, domain: Domain, *, body_bytes_max: int) -> None:
+        """Judge deliveries of `domain`, whose event types are in `catalogue`."""
+        self._catalogue = catalogue
+        self._domain = domain
+        self._body_bytes_max = body_bytes_max
+
+    def judge(self, delivery: Delivery) -> Verdict:
+        """Judge a delivery. Never raises for anything that a publisher can send."""
+        try:
+            return self._judge(delivery)
+        except Refused as refused:
+            return Verdict(Fate.DEAD, event_id=delivery.message_id or "", refused=refused)
+
+    def _judge(self, delivery: Delivery) -> Verdict:
+        # The name comes first: a wrong name is the most useful thing a publisher can be told.
+        event_type = self._catalogue.resolve(delivery.routing_key)
+        if event_type is None:
+            event_type = self._unknown(delivery.routing_key)
+            if event_type is None:
+                return Verdict(Fate.DROPPED, event_id=delivery.message_id or "")
+        envelope = open_envelope(delivery, body_bytes_max=self._body_bytes_max)
+        check_declared_types(envelope, event_type.name)
+        if not (self._catalogue.owner_of(event_type) or self._domain).timestamp_required:
+            fill_timestamp(envelope.payload, delivery.received_at)
+        event = _validate(event_type.model, envelope.payload)
+        entries: tuple[Entry, ...] = ()
+        fate = Fate.LATE
+        if not is_late(event_type, event, delivery.received_at):
+            fate = Fate.LOGGED
+            entries = (
+                make_entry(event_type, event, envelope.event_id),
+                *(
+                    make_entry(self._catalogue.of_class(type(derived)), derived, envelope.event_id)
+                    for derived in event.derived()
+                ),
+            )
+        return Verdict(fate, event_type.name, envelope.event_id, envelope.traceparent, entries)
+
+    def _unknown(self, name: str) -> EventType | None:
+        """Apply the domain's rule for unknown types: None to drop, or the bare event that passes.
+
+        Raises:
+            Refused: the rule is to dead-letter.
+        """
+        match self._domain.unknown:
+            case UnknownRule.DROP:
+                return None
+            case UnknownRule.PASS:
+                # Nothing is declared for it, so nothing beside the common part may leave.
+                return EventType(name, UserEvent, DROP_OLDEST)
+            case UnknownRule.DEAD_LETTER:
+                known = ", ".join(event_type.name for event_type in self._domain.event_types)
+                raise Refused(
+                    Reason.UNKNOWN_TYPE,
+                    f"{name!r} is well-formed, but no event type of the domain {self._domain.name}"
+                    + (f"; known: {known}" if known else "; no domain declares it"),
+                    field="routing_key",
+                )
+
+
+def is_late(event_type: EventType, event: BaseEvent, now: float) -> bool:
+    """Tell whether an event is older than its type allows. `now` is in seconds since the Unix epoch."""
+    age_max = event_type.age_seconds_max
+    return age_max is not None and now - event.timestamp.timestamp() > age_max
+
+
+def make_entry(event_type: EventType, event: BaseEvent, event_id: str) -> Entry:
+    """Serialise an event once, for everybody who will get it."""
+    occurred_at = event.timestamp.timestamp()
+    age_max = event_type.age_seconds_max
+    data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
+    return Entry(
+        key=EventKey(event_type.name, event_id),
+        targets=tuple(event.targets()),
+        policy=event_type.overflow.policy,
+        conflate_key=_conflate_key(event_type, event),
+        occurred_at=occurred_at,
+        expires_at=None if age_max is None else occurred_at + age_max,
+        payload=b'{"type":"%b","version":%d,"id":%b,"timestamp":"%b","data":%b}'
+        % (
+            event_type.name.encode(),
+            event_type.version,
+            json.dumps(event_id).encode(),
+            iso_utc(event.timestamp).encode(),
+            data,
+        ),
+    )
+
+
+def _conflate_key(event_type: EventType, event: BaseEvent) -> str:
+    if event_type.overflow.policy is not Policy.CONFLATE:
+        return ""
+    values = (getattr(event, name) for name in event_type.conflate_attributes)
+    return "\0".join((event_type.name, *map(str, values)))
+
+
+def _validate(model: type[BaseEvent], payload: dict[str, Any]) -> BaseEvent:
+    try:
+        return model.__pydantic_validator__.validate_python(payload)  # type: ignore[no-any-return] # typed as Any
+    except ValidationError as exc:
+        raise _as_refusal(exc, payload) from exc
+
+
+def _as_refusal(exc: ValidationError, payload: dict[str, Any]) -> Refused:
+    error = exc.errors(include_url=False, include_context=False)[0]
+    field = _field_path(error["loc"], payload)
+    if error["type"] == "missing":
+        return Refused(Reason.MISSING_FIELD, f"{field} is required and missing", field=field)
+    shown = repr(error["input"])
+    if len(shown) > SHOWN_CHARACTERS_MAX:
+        shown = shown[:SHOWN_CHARACTERS_MAX] + "…"
+    message = error["msg"].removeprefix("Value error, ")
+    return Refused(Reason.BAD_FIELD, f"{field}: {message} (got {shown})", field=field)
+
+
+def _field_path(location: tuple[int | str, ...], payload: object) -> str:
+    """Write an error's location as a dotted path, without the names of union branches at its end."""
+    path: list[str] = []
+    node = payload
+    for part in location:
+        if isinstance(node, dict):
+            path.append(str(part))
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            path.append(str(part))
+            node = node[part]
+        else:
+            break
+    return ".".join(path)

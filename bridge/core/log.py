@@ -1,0 +1,51 @@
+"""The event log as the rest of the bridge sees it, and the one that lives in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from bridge.core.entry import Entry, Logged, Position
+
+Sink = Callable[[Sequence[Logged]], None]
+"""Takes a run of entries in log order. Must not block and must not raise."""
+
+
+class EventLog(Protocol):
+    """An ordered record of events that every node reads in the same order."""
+
+    @property
+    def position(self) -> Position:
+        """The place of the newest entry this node has seen."""
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries in order; return once the log has confirmed every one.
+
+        Raises:
+            LogUnavailableError: some or all may not be logged. Nothing may be acked for them;
+                appending them again may log them twice, which deduplication repairs.
+        """
+
+
+class MemoryLog:
+    """An event log for one node: offsets are given here and the sink is called at once.
+
+    It lives as long as the process; a new process is a new epoch, which clients are told.
+    """
+
+    def __init__(self, *, epoch: str, sink: Sink) -> None:
+        """Begin at offset 0, the birth of the log."""
+        self._epoch = epoch
+        self._offset = 0
+        self._sink = sink
+
+    @property
+    def position(self) -> Position:
+        """The place of the newest entry."""
+        return Position(self._epoch, self._offset)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Give each entry the next offset and hand all to the sink. Never fails."""
+        first = self._offset + 1
+        self._offset += len(entries)
+        self._sink([Logged(offset, entry) for offset, entry in enumerate(entries, first)])

@@ -1,0 +1,333 @@
+"""One socket's state, from the first message to the last. It decides; the socket edge acts.
+
+    AWAITING_HELLO ──Hello──► IDENTIFYING ──identified──► OPEN ──► CLOSED
+          ▲                        │ rejected                        ▲
+          └────────────────────────┴────────── any Close ────────────┘
+
+Every method returns effects, to be carried out in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from bridge.core.access import AccessRules, Principal
+from bridge.core.close import BAD_PROTOCOL, LIMIT, UNAUTHENTICATED, CloseReason
+from bridge.core.commands import (
+    Auth,
+    Authenticated,
+    Command,
+    CommandError,
+    Connected,
+    Expiring,
+    Hello,
+    Notice,
+    Ping,
+    Pong,
+    RefusedRoom,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from bridge.core.entry import Position
+from bridge.core.errors import BadMessage, TokenRejected
+from bridge.core.limits import TokenBucket
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send this notice."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Put the socket into these rooms."""
+
+    rooms: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Take the socket out of these rooms."""
+
+    rooms: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Find out whom this token names; then call `identified` or `rejected`."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the socket."""
+
+    reason: CloseReason
+
+
+Effect = Say | Join | Leave | Verify | Close
+
+
+class State(Enum):
+    """Where a session is in its life."""
+
+    AWAITING_HELLO = auto()
+    IDENTIFYING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What all sessions of a node share. Times in seconds."""
+
+    access: AccessRules
+    position: Callable[[], Position]
+    rooms_max: int
+    commands_per_second_max: float
+    commands_burst_max: int
+    mistakes_max: int
+    expiring_notice_seconds: float
+    ping_interval_seconds: float
+
+
+MISTAKES_FORGIVEN_PER_SECOND = 0.2
+
+
+class Session:
+    """The state of one socket. `principal` is None until the session is open."""
+
+    __slots__ = (
+        "_commands",
+        "_expiring_said",
+        "_identifying",
+        "_mistakes",
+        "_rules",
+        "client_id",
+        "principal",
+        "rooms",
+        "state",
+    )
+
+    def __init__(self, client_id: str, rules: SessionRules) -> None:
+        """Await a hello."""
+        self._rules = rules
+        self._identifying: Hello | Auth | None = None  # Set while a token is being verified.
+        self._commands: TokenBucket | None = None  # Made with the first command: many sockets send none.
+        self._mistakes: TokenBucket | None = None  # Made with the first mistake.
+        self._expiring_said = False
+        self.client_id = client_id
+        self.principal: Principal | None = None
+        self.rooms: dict[str, None] = {}  # In the order of joining.
+        self.state = State.AWAITING_HELLO
+
+    def receive(self, command: Command, now: float) -> list[Effect]:
+        """Handle a command. `now` is in seconds since the Unix epoch."""
+        if self.state is State.CLOSED:
+            return []
+        wait_seconds = self._take_command(now)
+        if wait_seconds:
+            return self.refuse(
+                BadMessage(
+                    "rate_limited",
+                    f"at most {self._rules.commands_per_second_max:g} commands a second; "
+                    f"wait {wait_seconds:.1f} s",
+                    command_id=command.id,
+                ),
+                now,
+            )
+        if isinstance(command, Hello) or self.state is not State.OPEN:
+            return self._hello(command, now)
+        match command:
+            case Subscribe():
+                return self._subscribe(command)
+            case Unsubscribe():
+                return self._unsubscribe(command)
+            case Ping():
+                return [Say(Pong(command.id))]
+            case Auth():
+                if self._identifying is not None:
+                    return self.refuse(_not_ready(command), now)
+                self._identifying = command
+                return [Verify(command.token)]
+
+    def refuse(self, bad: BadMessage, now: float) -> list[Effect]:
+        """Answer a message that is not a proper command; close a socket that sends nothing else."""
+        if self.state is State.CLOSED:
+            return []
+        if self._mistakes is None:
+            self._mistakes = TokenBucket(
+                rate_per_second=MISTAKES_FORGIVEN_PER_SECOND, burst=self._rules.mistakes_max
+            )
+        if self._mistakes.take(now):
+            reason = LIMIT if bad.code == "rate_limited" else BAD_PROTOCOL
+            return self.close(reason.because(f"too many mistakes, the last: {bad.message}"))
+        return [Say(CommandError(bad.code, bad.message, id=bad.command_id))]
+
+    def identified(self, principal: Principal, now: float) -> list[Effect]:
+        """Go on with a verified token, after `Verify`."""
+        request, self._identifying = self._identifying, None
+        if self.state is State.CLOSED:
+            return []
+        match request:
+            case Hello():
+                return self._open(request, principal)
+            case Auth():
+                return self._refresh(request, principal, now)
+            case None:
+                raise AssertionError("identified without a Verify")
+
+    def rejected(self, rejected: TokenRejected, now: float) -> list[Effect]:
+        """Go on with a token that proves nothing, after `Verify`."""
+        request, self._identifying = self._identifying, None
+        if isinstance(request, Auth):
+            return self.refuse(
+                BadMessage("unauthorized", rejected.message, command_id=request.id), now
+            )
+        return self.close(UNAUTHENTICATED.because(f"{rejected.reason}: {rejected.message}"))
+
+    def tick(self, now: float) -> list[Effect]:
+        """Say or do what is due. Call now and then, and once at `principal.expires_at`."""
+        if self.state is not State.OPEN or self.principal is None:
+            return []
+        expires_at = self.principal.expires_at
+        if now >= expires_at:
+            return self.close(UNAUTHENTICATED.because("token expired"))
+        if not self._expiring_said and now >= expires_at - self._rules.expiring_notice_seconds:
+            self._expiring_said = True
+            return [Say(Expiring(expires_at))]
+        return []
+
+    def close(self, reason: CloseReason) -> list[Effect]:
+        """End the session. Idempotent."""
+        if self.state is State.CLOSED:
+            return []
+        self.state = State.CLOSED
+        return [Close(reason)]
+
+    def _take_command(self, now: float) -> float:
+        if self._commands is None:
+            self._commands = TokenBucket(
+                rate_per_second=self._rules.commands_per_second_max,
+                burst=self._rules.commands_burst_max,
+            )
+        return self._commands.take(now)
+
+    def _hello(self, command: Command, now: float) -> list[Effect]:
+        if self.state is State.IDENTIFYING:
+            return self.refuse(_not_ready(command), now)
+        if self.state is State.OPEN:
+            return self.refuse(
+                BadMessage("already_connected", "hello comes once; use auth or subscribe", command_id=command.id),
+                now,
+            )
+        if not isinstance(command, Hello):
+            if isinstance(command, Ping):
+                return [Say(Pong(command.id))]
+            return self.refuse(
+                BadMessage("not_authenticated", "send hello with a token first", command_id=command.id), now
+            )
+        self.state = State.IDENTIFYING
+        self._identifying = command
+        return [Verify(command.token)]
+
+    def _open(self, hello: Hello, principal: Principal) -> list[Effect]:
+        self.principal = principal
+        self.state = State.OPEN
+        own = principal.own_rooms
+        self.rooms = dict.fromkeys(own)
+        joined, refused = self._admit(hello.rooms, principal)
+        return [
+            Join((*own, *joined)),
+            Say(
+                Connected(
+                    user_id=principal.user_id,
+                    client_id=self.client_id,
+                    rooms=tuple(self.rooms),
+                    refused=refused,
+                    position=self._rules.position(),
+                    recovered=False,
+                    expires_at=principal.expires_at,
+                    ping_interval=self._rules.ping_interval_seconds,
+                    id=hello.id,
+                )
+            ),
+        ]
+
+    def _subscribe(self, command: Subscribe) -> list[Effect]:
+        if self.principal is None:
+            raise AssertionError("open without a principal")
+        joined, refused = self._admit(command.rooms, self.principal)
+        unwanted = {room.room for room in refused}
+        rooms = tuple(room for room in dict.fromkeys(command.rooms) if room not in unwanted)
+        if refused and not rooms:
+            first = refused[0]
+            message = _REFUSALS.get(first.code) or self._rules.access.decide(self.principal, first.room).why
+            return [Say(CommandError(first.code, f"{first.room}: {message}", room=first.room, id=command.id))]
+        answer = Subscribed(
+            rooms=rooms, refused=refused, position=self._rules.position(), recovered=False, id=command.id
+        )
+        return [Join(joined), Say(answer)]
+
+    def _unsubscribe(self, command: Unsubscribe) -> list[Effect]:
+        if self.principal is None:
+            raise AssertionError("open without a principal")
+        own = self.principal.own_rooms
+        left = tuple(room for room in dict.fromkeys(command.rooms) if room in self.rooms and room not in own)
+        for room in left:
+            del self.rooms[room]
+        return [Leave(left), Say(Unsubscribed(left, command.id))]
+
+    def _refresh(self, auth: Auth, principal: Principal, now: float) -> list[Effect]:
+        if self.principal is None:
+            raise AssertionError("open without a principal")
+        if principal.user_id != self.principal.user_id:
+            return self.refuse(
+                BadMessage("wrong_user", "the token is another user's; open a new socket", command_id=auth.id),
+                now,
+            )
+        self.principal = principal
+        self._expiring_said = False
+        left = tuple(room for room in self.rooms if not self._rules.access.decide(principal, room).allowed)
+        for room in left:
+            del self.rooms[room]
+        gained = tuple(room for room in principal.own_rooms if room not in self.rooms)
+        self.rooms.update(dict.fromkeys(gained))
+        return [
+            Leave(left),
+            Join(gained),
+            Say(Authenticated(principal.expires_at, tuple(self.rooms), left, auth.id)),
+        ]
+
+    def _admit(
+        self, wanted: Sequence[str], principal: Principal
+    ) -> tuple[list[str], tuple[RefusedRoom, ...]]:
+        """Put the session into those rooms it may join; return the new ones, and the refused."""
+        joined: list[str] = []
+        refused: list[RefusedRoom] = []
+        for room in dict.fromkeys(wanted):
+            if room in self.rooms:
+                continue
+            decision = self._rules.access.decide(principal, room)
+            if not decision.allowed:
+                refused.append(RefusedRoom(room, decision.code))
+            elif len(self.rooms) >= self._rules.rooms_max:
+                refused.append(RefusedRoom(room, "too_many_rooms"))
+            else:
+                self.rooms[room] = None
+                joined.append(room)
+        return joined, tuple(refused)
+
+
+_REFUSALS = {"too_many_rooms": "the socket is in as many rooms as it may be; unsubscribe from one"}
+
+
+def _not_ready(command: Command) -> BadMessage:
+    return BadMessage("not_ready", "wait for the answer to the token sent before", command_id=command.id)

@@ -1,0 +1,52 @@
+"""What the bridge counts about itself: plain numbers, added to where things happen.
+
+The edges count here and the operator port reads; nothing on a hot path knows about metrics.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+LATENCY_BOUNDS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0)
+
+
+class Histogram:
+    """Counts of observations per bucket; the last bucket has no upper bound."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """Count nothing yet. `bounds` are inclusive upper bounds, ascending."""
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+
+class Stats:
+    """Every counter of one node, in the units that its name says."""
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self.deliveries: Counter[tuple[str, str, str]] = Counter()  # By domain, event type and fate.
+        self.dead_letters: Counter[tuple[str, str]] = Counter()  # By domain and reason.
+        self.requeued: Counter[str] = Counter()  # By domain.
+        self.reconnects = 0
+        self.entries_seen = 0
+        self.entries_expired = 0
+        self.frames_sent = 0
+        self.bytes_sent = 0
+        self.frames_conflated = 0
+        self.frames_dropped = 0
+        self.latency_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Publish to socket, one per event.
+        self.sockets_opened = 0
+        self.commands: Counter[str] = Counter()  # By op.
+        self.errors: Counter[str] = Counter()  # Errors sent to clients, by code.
+        self.closes: Counter[int] = Counter()  # By close code.
+        self.handshakes_refused: Counter[int] = Counter()  # By HTTP status.
+        self.tokens_rejected: Counter[str] = Counter()  # By reason.

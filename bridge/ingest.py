@@ -1,0 +1,143 @@
+"""From a domain's queue to the log: judge, append, and only then ack.
+
+The one rule of this file: a delivery is settled after its outcome is safe. Logged and confirmed,
+or dead-lettered and confirmed, or not worth logging: ack. Our own failure: it stays in the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from bridge.core.catalogue import Domain
+from bridge.core.dedupe import RecentKeys
+from bridge.core.delivery import Delivery
+from bridge.core.entry import Entry, EventKey
+from bridge.core.errors import Refused
+from bridge.core.intake import Fate, Intake, Verdict
+from bridge.core.log import EventLog
+from bridge.core.stats import Stats
+
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """A domain's queue, as ingest sees it."""
+
+    async def read(self) -> Sequence[Delivery]:
+        """Return the deliveries that wait, at least one; none at all once the source has stopped.
+
+        Raises:
+            SourceLostError: the consumer is gone. What was not acked will be delivered again.
+        """
+
+    async def ack(self, up_to: Delivery) -> None:
+        """Settle this delivery and every earlier one that is not settled yet."""
+
+    async def requeue(self, delivery: Delivery) -> None:
+        """Give one delivery back to the queue; it counts against the delivery limit."""
+
+
+class DeadLetters(Protocol):
+    """Where deliveries go that can never be valid."""
+
+    async def bury(self, delivery: Delivery, domain: str, refused: Refused) -> None:
+        """Keep the untouched delivery with its reason; return once that is confirmed."""
+
+
+@dataclass(slots=True)
+class Ingest:
+    """The pipeline of one domain."""
+
+    domain: Domain
+    intake: Intake
+    recent: RecentKeys
+    event_log: EventLog
+    dead_letters: DeadLetters
+    stats: Stats
+
+    async def run(self, source: Source) -> None:
+        """Work until the source stops. Raises what the source, the log or the dead letters raise."""
+        while batch := await source.read():
+            await self._settle(source, batch)
+
+    async def _settle(self, source: Source, batch: Sequence[Delivery]) -> None:
+        entries: list[Entry] = []
+        fresh: set[EventKey] = set()
+        verdicts: list[tuple[Delivery, Verdict]] = []
+        for delivery in batch:
+            verdict = self._judge(delivery)
+            if verdict.fate is Fate.LOGGED:
+                new = [
+                    entry for entry in verdict.entries if entry.key not in self.recent and entry.key not in fresh
+                ]
+                if not new:
+                    verdict = Verdict(Fate.DUPLICATE, verdict.event_type, verdict.event_id)
+                fresh.update(entry.key for entry in new)
+                entries += new
+            verdicts.append((delivery, verdict))
+        if entries:
+            await self.event_log.append(entries)
+            now = batch[-1].received_at
+            for key in fresh:
+                self.recent.remember(key, now)
+        for delivery, verdict in verdicts:
+            if verdict.refused is not None:
+                await self.dead_letters.bury(delivery, self.domain.name, verdict.refused)
+            elif verdict.fate is Fate.FAILED:
+                await source.requeue(delivery)
+        await source.ack(batch[-1])
+        self._count(verdicts)
+
+    def _judge(self, delivery: Delivery) -> Verdict:
+        try:
+            return self.intake.judge(delivery)
+        except Exception:
+            # Our mistake, not the publisher's: the event stays in the queue, up to its delivery limit.
+            log.exception(
+                "ingest.failed",
+                domain=self.domain.name,
+                routing_key=delivery.routing_key,
+                event_id=delivery.message_id or "",
+            )
+            return Verdict(Fate.FAILED, event_id=delivery.message_id or "")
+
+    def _count(self, verdicts: Sequence[tuple[Delivery, Verdict]]) -> None:
+        name = self.domain.name
+        for delivery, verdict in verdicts:
+            self.stats.deliveries[name, verdict.event_type, verdict.fate] += 1
+            match verdict.fate:
+                case Fate.DEAD if verdict.refused is not None:
+                    self.stats.dead_letters[name, verdict.refused.reason] += 1
+                    log.warning(
+                        "ingest.dead_letter",
+                        domain=name,
+                        routing_key=delivery.routing_key,
+                        event_id=verdict.event_id,
+                        trace=verdict.traceparent,
+                        reason=verdict.refused.reason.value,
+                        field=verdict.refused.field,
+                        message=verdict.refused.message,
+                    )
+                case Fate.LATE:
+                    log.info(
+                        "ingest.late",
+                        domain=name,
+                        event_type=verdict.event_type,
+                        event_id=verdict.event_id,
+                        trace=verdict.traceparent,
+                    )
+                case Fate.FAILED:
+                    self.stats.requeued[name] += 1
+                case _:
+                    log.debug(
+                        "ingest.settled",
+                        domain=name,
+                        fate=verdict.fate.value,
+                        event_type=verdict.event_type,
+                        event_id=verdict.event_id,
+                        trace=verdict.traceparent,
+                    )

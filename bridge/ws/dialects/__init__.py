@@ -1,0 +1,1 @@
+"""How sessions speak on the wire."""

@@ -1,0 +1,157 @@
+"""What an HTTP upgrade request says: where, from whom, with which token. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlsplit
+
+from websockets.datastructures import Headers, MultipleValuesError
+from websockets.http11 import Request
+
+from bridge.core.commands import Hello
+from bridge.core.errors import BadMessage
+from bridge.ws.dialects.bridge_v1 import position_from
+
+BEARER_SUBPROTOCOL = "bearer."
+
+
+@dataclass(frozen=True, slots=True)
+class OriginRules:
+    """Which pages may open a socket.
+
+    `allowed` holds exact origins (`https://app.example.com`), wildcard sub-domains
+    (`https://*.example.com`) or `*` alone. A page of the same host is always allowed.
+    """
+
+    allowed: tuple[str, ...] = ()
+    allow_missing: bool = True
+
+    def admit(self, origin: str | None, host: str | None) -> bool:
+        """Tell whether a request with these Origin and Host headers may go on."""
+        if origin is None:
+            return self.allow_missing
+        return "*" in self.allowed or self.vouched(origin, host)
+
+    def vouched(self, origin: str | None, host: str | None) -> bool:
+        """Tell whether the origin is one of ours, not merely let through by `*`.
+
+        Only then may a cookie speak for the user: a foreign page's requests carry cookies, too.
+        A missing Origin is no browser's, so no foreign page can be behind it.
+        """
+        if origin is None:
+            return True
+        origin = origin.lower()
+        if host is not None and urlsplit(origin).netloc == host.lower():
+            return True
+        return any(_origin_matches(pattern.lower(), origin) for pattern in self.allowed)
+
+
+def _origin_matches(pattern: str, origin: str) -> bool:
+    if pattern == "*":
+        return False
+    scheme, wildcard, domain = pattern.partition("://*.")
+    if not wildcard:
+        return pattern == origin
+    prefix = f"{scheme}://"
+    return origin.startswith(prefix) and origin.endswith(f".{domain}") and "/" not in origin[len(prefix) :]
+
+
+def single(headers: Headers, name: str) -> str | None:
+    """Return a header's value, None when it is missing or given more than once."""
+    try:
+        return headers.get(name)
+    except MultipleValuesError:
+        return None
+
+
+def path_of(request: Request) -> str:
+    """Return the path without the query."""
+    return urlsplit(request.path).path
+
+
+def hello_from(request: Request, *, cookie_name: str, cookie_trusted: bool) -> Hello | None:
+    """Return the hello that a handshake contains, None when it has no token.
+
+    Raises:
+        BadMessage: there is a token, but the position beside it is malformed.
+    """
+    query = dict(parse_qsl(urlsplit(request.path).query, keep_blank_values=True, max_num_fields=32))
+    token = _token(request.headers, query, cookie_name if cookie_trusted else "")
+    if token is None:
+        return None
+    rooms = tuple(room for room in query.get("rooms", "").split(",") if room)
+    since = None
+    if "offset" in query or "epoch" in query:
+        offset = query.get("offset", "")
+        since = position_from(
+            query.get("epoch"), int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 20 else None  # noqa: PLR2004, E501 - digits of an offset
+        )
+    return Hello(token, rooms, since)
+
+
+def _token(headers: Headers, query: dict[str, str], cookie_name: str) -> str | None:
+    """Look for a token in every place it can be; the first found wins."""
+    scheme, _, credentials = (single(headers, "Authorization") or "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    if token := single(headers, "X-Auth-Token"):
+        return token
+    if cookie_name and (token := _cookie(headers, cookie_name)):
+        return token
+    for protocol in offered_subprotocols(headers):
+        if protocol.startswith(BEARER_SUBPROTOCOL):
+            return protocol.removeprefix(BEARER_SUBPROTOCOL)
+    return query.get("token") or None
+
+
+def offered_subprotocols(headers: Headers) -> list[str]:
+    """Return the sub-protocols that a client offers, in its order."""
+    return [
+        protocol.strip()
+        for value in headers.get_all("Sec-WebSocket-Protocol")
+        for protocol in value.split(",")
+        if protocol.strip()
+    ]
+
+
+def _cookie(headers: Headers, name: str) -> str | None:
+    for value in headers.get_all("Cookie"):
+        try:
+            cookies = SimpleCookie(value)
+        except CookieError:
+            continue
+        if name in cookies:
+            return cookies[name].value
+    return None
+
+
+def client_address(peer: str, headers: Headers, trusted_proxies: Iterable[str]) -> str:
+    """Return the client's address: the peer's, or behind trusted proxies the last untrusted hop.
+
+    The last entries of X-Forwarded-For were written by our own proxies; anything before the first
+    untrusted one could be the client's invention.
+    """
+    networks = [ipaddress.ip_network(proxy, strict=False) for proxy in trusted_proxies]
+    hops = [hop.strip() for value in headers.get_all("X-Forwarded-For") for hop in value.split(",")]
+    address = peer
+    while hops and _is_in(address, networks):
+        candidate = hops.pop()
+        if not _is_address(candidate):
+            break
+        address = candidate
+    return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
