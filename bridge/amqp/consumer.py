@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aio_pika.abc import AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from bridge.amqp.publisher import PublishFailedError
@@ -30,6 +31,7 @@ RETRYABLE = (
 BACKOFF_SECONDS_FIRST = 0.1
 BACKOFF_SECONDS_MAX = 2.0
 ATTACH_SECONDS_MAX = 10.0
+CLOSE_SECONDS_MAX = 2.0
 
 
 class DomainConsumer:
@@ -56,7 +58,7 @@ class DomainConsumer:
     @property
     def attached(self) -> bool:
         """Whether the broker has accepted our consumer and not taken it away."""
-        return self._source is not None
+        return self._source is not None and self._source.alive
 
     @property
     def oldest_unacked_at(self) -> float | None:
@@ -114,6 +116,12 @@ class DomainConsumer:
             await self._work(source)
         finally:
             self._source = None
-            if not connection.is_closed:
-                async with asyncio.timeout(ATTACH_SECONDS_MAX):
-                    await channel.close()
+            await close_quietly(channel)
+
+
+async def close_quietly(channel: AbstractChannel) -> None:
+    """Close a channel; trouble with that hides nothing, a cancellation in flight least of all."""
+    with contextlib.suppress(*RETRYABLE):
+        async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            if not channel.is_closed:
+                await channel.close()

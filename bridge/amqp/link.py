@@ -1,4 +1,7 @@
-"""The supervised connection to RabbitMQ: made, watched, and made again.
+"""The supervised connections to RabbitMQ: made, watched, and made again.
+
+Two of them: a broker that is short of memory or disk stops reading from connections that publish
+(https://www.rabbitmq.com/docs/alarms), and acks must not be stuck behind that.
 
 Not aio-pika's RobustConnection: that one retries without jitter, does not bring back a consumer
 that the broker cancelled, and can look healthy with a consumer gone.
@@ -7,7 +10,9 @@ that the broker cancelled, and can look healthy with a consumer gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
 
 import aio_pika
 import structlog
@@ -16,7 +21,7 @@ from aio_pika.abc import AbstractConnection as Connection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from yarl import URL
 
-from bridge.amqp.consumer import RETRYABLE, DomainConsumer
+from bridge.amqp.consumer import CLOSE_SECONDS_MAX, RETRYABLE, DomainConsumer, close_quietly
 from bridge.amqp.publisher import Publisher
 from bridge.amqp.topology import Topology
 from bridge.core.backoff import Backoff
@@ -28,7 +33,6 @@ log = structlog.get_logger()
 __all__ = ["CONNECT_ERRORS", "Channel", "Connection", "Link", "connect"]
 
 CONNECT_SECONDS_MAX = 5.0
-CLOSE_SECONDS_MAX = 5.0
 HEARTBEAT_SECONDS = 10
 BACKOFF_SECONDS_FIRST = 0.2
 BACKOFF_SECONDS_MAX = 3.0  # Consumption is to be back within 5 s of the broker being back.
@@ -74,14 +78,15 @@ class Link:
         self._publisher = publisher
         self._consumers = consumers
         self._stats = stats
-        self._connected = False
+        self._connections: tuple[Connection, ...] = ()  # Both of them, while there are.
         self._trouble = "not connected yet"
         self._stopping = asyncio.Event()
 
     def health(self) -> list[Health]:
         """Tell how the connection and each consumer are."""
-        detail = "connected" if self._connected else self._trouble
-        return [Health("rabbitmq", self._connected, detail), *(c.health() for c in self._consumers)]
+        connected = bool(self._connections) and not any(one.is_closed for one in self._connections)
+        detail = "connected" if connected else self._trouble
+        return [Health("rabbitmq", connected, detail), *(c.health() for c in self._consumers)]
 
     async def run(self) -> None:
         """Keep connected and consuming until stopped (then what is in hand is finished) or cancelled."""
@@ -103,32 +108,35 @@ class Link:
         await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
 
     async def _one_connection(self, backoff: Backoff) -> None:
-        connection = await connect(self._url, f"{self._topology.names.prefix} bridge")
-        try:
+        prefix = self._topology.names.prefix
+        async with AsyncExitStack() as stack:
+            consuming = await _opened(stack, self._url, f"{prefix} consumes")
+            publishing = await _opened(stack, self._url, f"{prefix} publishes")
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
-                channel = connection.channel(publisher_confirms=True, on_return_raises=True)
+                channel = publishing.channel(publisher_confirms=True, on_return_raises=True)
                 await channel.initialize()
                 await self._topology.declare(channel)
             self._publisher.use(channel)
-            self._connected = True
+            stack.callback(self._publisher.use, None)
+            self._connections = (consuming, publishing)
+            stack.callback(setattr, self, "_connections", ())
             backoff.reset()
-            log.info("amqp.connected", prefix=self._topology.names.prefix)
-            async with asyncio.TaskGroup() as tasks:
-                watch = tasks.create_task(self._watch(connection))
-                probe = tasks.create_task(self._probe(connection))
-                consuming = [tasks.create_task(consumer.run(connection)) for consumer in self._consumers]
-                await asyncio.wait(consuming)
-                if self._stopping.is_set():
-                    watch.cancel()
-                    probe.cancel()
-        finally:
-            self._connected = False
-            self._publisher.use(None)
-            await _close(connection)
+            log.info("amqp.connected", prefix=prefix)
+            await self._work(consuming, channel)
 
-    async def _watch(self, connection: Connection) -> None:
-        await connection.closed()
-        raise ConnectionLostError("the connection was closed")
+    async def _work(self, consuming: Connection, publishing: Channel) -> None:
+        """Consume until stopped; raise ConnectionLostError when either connection ends."""
+        async with asyncio.TaskGroup() as tasks:
+            watching = [
+                tasks.create_task(_watch(consuming.closed(), "the consuming connection was closed")),
+                tasks.create_task(_watch(publishing.closed(), "the publishing channel was closed")),
+                tasks.create_task(self._probe(consuming)),
+            ]
+            working = [tasks.create_task(consumer.run(consuming)) for consumer in self._consumers]
+            await asyncio.wait(working)
+            if self._stopping.is_set():
+                for task in watching:
+                    task.cancel()
 
     async def _probe(self, connection: Connection) -> None:
         """Ask the broker what it sees, and repair what is missing."""
@@ -144,14 +152,16 @@ class Link:
                         await self._topology.declare(channel)
                     for consumer in self._consumers:
                         await self._probe_one(channel, consumer)
-                    await channel.close()
             except ChannelNotFoundEntity as exc:
                 log.warning("amqp.queue_missing", reason=str(exc))
                 turn = -1  # Repair at the next turn.
+            except TimeoutError:
+                # A connection can be cut without either end being told; do not wait for the heartbeat.
+                raise ConnectionLostError(f"the broker did not answer within {PROBE_SECONDS_MAX:g} s") from None
             except RETRYABLE as exc:
-                if connection.is_closed:
-                    return
                 log.warning("amqp.probe_failed", reason=f"{type(exc).__name__}: {exc}")
+            finally:
+                await close_quietly(channel)
 
     @staticmethod
     async def _probe_one(channel: Channel, consumer: DomainConsumer) -> None:
@@ -165,20 +175,27 @@ class Link:
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not through a stop."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-        except TimeoutError:
-            pass
 
 
-async def _close(connection: Connection) -> None:
-    """Close a connection; one that does not answer is left to the broker's heartbeat."""
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS_MAX):
-            await connection.close()
-    except (TimeoutError, *CONNECTION_EXCEPTIONS) as exc:
-        log.info("amqp.close_failed", reason=f"{type(exc).__name__}: {exc}")
+async def _opened(stack: AsyncExitStack, url: str, name: str) -> Connection:
+    """Open a connection that the stack closes; one that does not answer is left to the heartbeat."""
+    connection = await connect(url, name)
+
+    async def close() -> None:
+        with contextlib.suppress(*RETRYABLE):
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await connection.close()
+
+    stack.push_async_callback(close)
+    return connection
+
+
+async def _watch(closed: Awaitable[object], reason: str) -> None:
+    await closed
+    raise ConnectionLostError(reason)
 
 
 def _first_reason(group: BaseExceptionGroup[BaseException]) -> str:

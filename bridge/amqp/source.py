@@ -38,6 +38,11 @@ class StockSource:
         self._consumer_tag = ""  # Set once, by the broker.
 
     @property
+    def alive(self) -> bool:
+        """Whether the consumer is still known to be there."""
+        return not self._lost
+
+    @property
     def oldest_unacked_at(self) -> float | None:
         """When the oldest delivery that is not acked came in; seconds since the Unix epoch."""
         held = self._in_hand or self._waiting

@@ -32,7 +32,8 @@ class EventType:
     """One event type: its canonical name and version, its class, and how it is treated.
 
     `age_seconds_max` is the age past which the event is worthless, None for never.
-    `aliases` are old routing keys that mean this type and version.
+    `aliases` are old routing keys that mean this type and version. `once_by` are the payload
+    fields that together can happen only once; they identify the event whatever id it carries.
     """
 
     name: str
@@ -41,7 +42,9 @@ class EventType:
     version: int = 1
     age_seconds_max: float | None = None
     aliases: tuple[str, ...] = ()
+    once_by: tuple[str, ...] = ()
     conflate_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `overflow.key_fields`.
+    once_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `once_by`.
 
     def __post_init__(self) -> None:
         """Raise ValueError for a declaration that could not work."""
@@ -52,12 +55,16 @@ class EventType:
         for alias in self.aliases:
             if not is_alias(alias):
                 raise ValueError(f"alias {alias!r} of {self.name} cannot be a routing key")
+        object.__setattr__(self, "conflate_attributes", self._attributes("conflates", self.overflow.key_fields))
+        object.__setattr__(self, "once_attributes", self._attributes("is once", self.once_by))
+
+    def _attributes(self, verb: str, wire_names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the class's attributes for payload fields named in a declaration."""
         attributes = {info.alias or name: name for name, info in self.model.model_fields.items()}
-        for key_field in self.overflow.key_fields:
-            if key_field not in attributes:
-                raise ValueError(f"{self.name} conflates by {key_field!r}, which it does not declare")
-        names = tuple(attributes[key_field] for key_field in self.overflow.key_fields)
-        object.__setattr__(self, "conflate_attributes", names)
+        for wire_name in wire_names:
+            if wire_name not in attributes:
+                raise ValueError(f"{self.name} {verb} by {wire_name!r}, which it does not declare")
+        return tuple(attributes[wire_name] for wire_name in wire_names)
 
 
 @dataclass(slots=True)
@@ -85,11 +92,14 @@ class Domain:
         version: int = 1,
         age_seconds_max: float | None = None,
         aliases: tuple[str, ...] = (),
+        once_by: tuple[str, ...] = (),
     ) -> Callable[[type[E]], type[E]]:
         """Declare the decorated class as the event type `name` of this domain."""
 
         def declare(model: type[E]) -> type[E]:
-            self.event_types.append(EventType(name, model, overflow, version, age_seconds_max, aliases))
+            self.event_types.append(
+                EventType(name, model, overflow, version, age_seconds_max, aliases, once_by)
+            )
             return model
 
         return declare

@@ -76,6 +76,13 @@ def _not_bool(value: object) -> object:
     return value
 
 
+def _number(value: object) -> object:
+    """Say it in one sentence; the union behind it would speak of integers only."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError("must be a number, without quotes")  # noqa: TRY004 - pydantic
+    return value
+
+
 UtcTime = Annotated[
     datetime,
     BeforeValidator(_iso_text),
@@ -107,10 +114,15 @@ _Exact = Annotated[
     Decimal, Strict(), PlainSerializer(float, return_type=float), WithJsonSchema({"type": "number"})
 ]
 _Fraction = Annotated[_Exact, Field(ge=-(2**53), le=2**53)]
-Number = Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)] | _Fraction
+Number = Annotated[
+    Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)] | _Fraction, BeforeValidator(_number)
+]
 """A measured number; read exactly, written as a JSON number."""
 
-Percent = Annotated[int, Strict(), Field(ge=0, le=100_000)] | Annotated[_Exact, Field(ge=0, le=100_000)]
+Percent = Annotated[
+    Annotated[int, Strict(), Field(ge=0, le=100_000)] | Annotated[_Exact, Field(ge=0, le=100_000)],
+    BeforeValidator(_number),
+]
 """A percentage, 100 being the whole; more than 100 is possible when a limit is exceeded."""
 
 Money = Annotated[

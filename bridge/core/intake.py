@@ -123,7 +123,7 @@ def make_entry(event_type: EventType, event: BaseEvent, event_id: str) -> Entry:
     age_max = event_type.age_seconds_max
     data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
     return Entry(
-        key=EventKey(event_type.name, event_id),
+        key=_identity(event_type, event, event_id),
         targets=tuple(event.targets()),
         policy=event_type.overflow.policy,
         conflate_key=_conflate_key(event_type, event),
@@ -138,6 +138,13 @@ def make_entry(event_type: EventType, event: BaseEvent, event_id: str) -> Entry:
             data,
         ),
     )
+
+
+def _identity(event_type: EventType, event: BaseEvent, event_id: str) -> EventKey:
+    if not event_type.once_attributes:
+        return EventKey(event_type.name, event_id)
+    values = (str(getattr(event, name)) for name in event_type.once_attributes)
+    return EventKey(event_type.name, "\0".join(values))
 
 
 def _conflate_key(event_type: EventType, event: BaseEvent) -> str:
