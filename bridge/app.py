@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -21,8 +21,10 @@ import structlog
 from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
 from bridge.admin.server import AdminServer
 from bridge.amqp.consumer import DomainConsumer
-from bridge.amqp.link import Link
+from bridge.amqp.link import Channel, Link
+from bridge.amqp.probe import Probe
 from bridge.amqp.publisher import Publisher
+from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Names, Topology
 from bridge.auth.tokens import TokenRules, TokenVerifier
 from bridge.core.access import AccessRules
@@ -146,17 +148,22 @@ class Bridge:
         fanout = Fanout(self.hub, _encode, self.stats)
         self.log = MemoryLog(epoch=uuid4().hex, sink=fanout.receive)
         topology = topology_of(settings, self.catalogue)
-        self._publisher = Publisher(topology.names)
+        self._names = topology.names
         self._consumers = [
-            DomainConsumer(domain, topology, self._ingest(domain).run, prefetch=settings.amqp.prefetch)
+            DomainConsumer(domain, topology, self._ingest(domain), prefetch=settings.amqp.prefetch)
             for domain in self.catalogue.domains.values()
         ]
-        self._link = Link(
-            settings.amqp.url.get_secret_value(),
-            topology=topology,
-            publisher=self._publisher,
-            consumers=self._consumers,
+        url, prefix = settings.amqp.url.get_secret_value(), settings.amqp.prefix
+        # Two connections: a broker short of memory or disk stops reading from those that publish
+        # (https://www.rabbitmq.com/docs/alarms), and watching must go on then.
+        self._ingest_link = Link(
+            url,
+            f"{prefix} ingest",
+            works=[consumer.run for consumer in self._consumers],
             stats=self.stats,
+        )
+        self._watch_link = Link(
+            url, f"{prefix} watch", works=[Probe(topology, self._consumers).run], stats=self.stats
         )
         self._sockets = self._socket_server()
         self._admin = AdminServer(health=self.health, collector=BridgeCollector(self.stats, self._gauges))
@@ -165,7 +172,8 @@ class Bridge:
     def health(self) -> list[Health]:
         """Tell how every part is; the node is ready when all are well."""
         own = Health("node", not self._draining, "draining" if self._draining else "serving")
-        return [own, *self._link.health()]
+        links = (self._ingest_link.health(), self._watch_link.health())
+        return [own, *links, *(consumer.health() for consumer in self._consumers)]
 
     @property
     def ready(self) -> bool:
@@ -186,15 +194,15 @@ class Bridge:
             stack.push_async_callback(self._sockets.stop)
             # A task that fails ends the process, loudly: whatever supervises it starts a new one.
             async with asyncio.TaskGroup() as tasks:
-                link = tasks.create_task(self._link.run(), name="link")
-                keep_alive = tasks.create_task(self._sockets.keep_alive(), name="keep-alive")
+                ingest = tasks.create_task(self._ingest_link.run())
+                beside = [tasks.create_task(self._watch_link.run()), tasks.create_task(self._sockets.keep_alive())]
                 public_port = await self._sockets.start(settings.ws.host, settings.ws.port, self._tls)
                 yield Ports(public_port, admin_port)
-                await self._drain(link)
-                link.cancel()
-                keep_alive.cancel()
+                await self._drain(ingest)
+                for task in (ingest, *beside):
+                    task.cancel()
 
-    async def _drain(self, link: asyncio.Task[None]) -> None:
+    async def _drain(self, ingest: asyncio.Task[None]) -> None:
         """Finish what is in hand and let the sockets go, within the deadline."""
         self._draining = True
         shutdown = self.settings.shutdown
@@ -202,22 +210,27 @@ class Bridge:
         self._sockets.stop_accepting()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(shutdown.drain_seconds_max / 2):
-                await self._link.stop()
-                await asyncio.wait((link,))
+                self._ingest_link.stop()
+                await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+                await asyncio.wait((ingest,))
         await self._sockets.drain(
             seconds_max=max(0.1, deadline - time.monotonic()),
             retry_after_seconds_max=shutdown.retry_after_seconds_max,
         )
 
-    def _ingest(self, domain: Domain) -> Ingest:
-        return Ingest(
+    def _ingest(self, domain: Domain) -> Callable[[StockSource, Channel], Awaitable[None]]:
+        """Return the work of a domain's consumer."""
+        ingest = Ingest(
             domain=domain,
             intake=Intake(self.catalogue, domain, body_bytes_max=self.settings.ingest.body_bytes_max),
             recent=self._recent,
-            event_log=self.log,
-            dead_letters=self._publisher,
             stats=self.stats,
         )
+
+        async def work(source: StockSource, channel: Channel) -> None:
+            await ingest.run(source, self.log, Publisher(self._names, channel))
+
+        return work
 
     def _socket_server(self) -> SocketServer:
         settings, ws = self.settings, self.settings.ws

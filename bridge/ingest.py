@@ -18,7 +18,7 @@ from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry, EventKey
 from bridge.core.errors import Refused
 from bridge.core.intake import Fate, Intake, Verdict
-from bridge.core.log import EventLog
+from bridge.core.log import Appender
 from bridge.core.stats import Stats
 
 log = structlog.get_logger()
@@ -50,21 +50,24 @@ class DeadLetters(Protocol):
 
 @dataclass(slots=True)
 class Ingest:
-    """The pipeline of one domain."""
+    """The pipeline of one domain. `recent` is shared by all of a node's domains."""
 
     domain: Domain
     intake: Intake
     recent: RecentKeys
-    event_log: EventLog
-    dead_letters: DeadLetters
     stats: Stats
 
-    async def run(self, source: Source) -> None:
+    async def run(self, source: Source, event_log: Appender, dead_letters: DeadLetters) -> None:
         """Work until the source stops. Raises what the source, the log or the dead letters raise."""
         while batch := await source.read():
-            await self._settle(source, batch)
+            if any(delivery.redelivered for delivery in batch):
+                # Whoever had it before us may have logged it, and may have been another node.
+                await event_log.catch_up()
+            await self._settle(batch, source, event_log, dead_letters)
 
-    async def _settle(self, source: Source, batch: Sequence[Delivery]) -> None:
+    async def _settle(
+        self, batch: Sequence[Delivery], source: Source, event_log: Appender, dead_letters: DeadLetters
+    ) -> None:
         entries: list[Entry] = []
         fresh: set[EventKey] = set()
         verdicts: list[tuple[Delivery, Verdict]] = []
@@ -80,13 +83,13 @@ class Ingest:
                 entries += new
             verdicts.append((delivery, verdict))
         if entries:
-            await self.event_log.append(entries)
+            await event_log.append(entries)
             now = batch[-1].received_at
             for key in fresh:
                 self.recent.remember(key, now)
         for delivery, verdict in verdicts:
             if verdict.refused is not None:
-                await self.dead_letters.bury(delivery, self.domain.name, verdict.refused)
+                await dead_letters.bury(delivery, self.domain.name, verdict.refused)
             elif verdict.fate is Fate.FAILED:
                 await source.requeue(delivery)
         await source.ack(batch[-1])

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
-from bridge.amqp.publisher import PublishFailedError
-from bridge.amqp.source import SourceLostError, StockSource
-from bridge.amqp.topology import Topology, TopologyError
+from bridge.amqp.channels import channel_on
+from bridge.amqp.link import RETRYABLE, Channel, Connection
+from bridge.amqp.source import StockSource
+from bridge.amqp.topology import Topology
 from bridge.core.backoff import Backoff
 from bridge.core.catalogue import Domain
-from bridge.core.errors import LogUnavailableError
 from bridge.core.health import Health
 
 log = structlog.get_logger()
 
-RETRYABLE = (
-    *CONNECTION_EXCEPTIONS,
-    SourceLostError,
-    PublishFailedError,
-    LogUnavailableError,
-    TopologyError,
-    TimeoutError,
-)
 BACKOFF_SECONDS_FIRST = 0.1
 BACKOFF_SECONDS_MAX = 2.0
 ATTACH_SECONDS_MAX = 10.0
-CLOSE_SECONDS_MAX = 2.0
 
 
 class DomainConsumer:
@@ -41,9 +29,9 @@ class DomainConsumer:
     """
 
     def __init__(
-        self, domain: Domain, topology: Topology, work: Callable[[StockSource], Awaitable[None]], *, prefetch: int
+        self, domain: Domain, topology: Topology, work: Callable[[StockSource, Channel], Awaitable[None]], *, prefetch: int
     ) -> None:
-        """`work` processes a source until that stops; it may raise any of RETRYABLE."""
+        """`work` processes a source, which lives on the channel, until that stops; it may raise RETRYABLE."""
         self.domain = domain
         self.queue_name = topology.names.queue(domain)
         self.waiting: int | None = None
@@ -70,7 +58,7 @@ class DomainConsumer:
         detail = f"{self.waiting} waiting" if self.waiting is not None else "attached"
         return Health(self.queue_name, self.attached, detail if self.attached else self._trouble)
 
-    async def run(self, connection: AbstractConnection) -> None:
+    async def run(self, connection: Connection) -> None:
         """Consume over this connection until stopped or cancelled; come back after every trouble."""
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while not self._stopping:
@@ -100,28 +88,18 @@ class DomainConsumer:
         if self._source is not None:
             self._source.lose("the broker does not know the consumer")
 
-    async def _attend(self, connection: AbstractConnection, backoff: Backoff) -> None:
-        channel = connection.channel(publisher_confirms=False)
-        try:
+    async def _attend(self, connection: Connection, backoff: Backoff) -> None:
+        async with channel_on(connection, confirms=True) as channel:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
-                await channel.initialize()
                 await self._topology.declare(channel)
                 source = StockSource(channel, self.queue_name, prefetch=self._prefetch)
                 await source.start()
             self._source = source
-            backoff.reset()
-            log.info("amqp.consumer_attached", queue=self.queue_name)
-            if self._stopping:
-                await source.stop()
-            await self._work(source)
-        finally:
-            self._source = None
-            await close_quietly(channel)
-
-
-async def close_quietly(channel: AbstractChannel) -> None:
-    """Close a channel; trouble with that hides nothing, a cancellation in flight least of all."""
-    with contextlib.suppress(*RETRYABLE):
-        async with asyncio.timeout(CLOSE_SECONDS_MAX):
-            if not channel.is_closed:
-                await channel.close()
+            try:
+                backoff.reset()
+                log.info("amqp.consumer_attached", queue=self.queue_name)
+                if self._stopping:
+                    await source.stop()
+                await self._work(source, channel)
+            finally:
+                self._source = None

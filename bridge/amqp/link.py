@@ -1,7 +1,4 @@
-"""The supervised connections to RabbitMQ: made, watched, and made again.
-
-Two of them: a broker that is short of memory or disk stops reading from connections that publish
-(https://www.rabbitmq.com/docs/alarms), and acks must not be stuck behind that.
+"""A supervised connection to RabbitMQ: made, put to work, watched, and made again.
 
 Not aio-pika's RobustConnection: that one retries without jitter, does not bring back a consumer
 that the broker cancelled, and can look healthy with a consumer gone.
@@ -11,46 +8,55 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Sequence
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel as Channel
 from aio_pika.abc import AbstractConnection as Connection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from yarl import URL
 
-from bridge.amqp.consumer import CLOSE_SECONDS_MAX, RETRYABLE, DomainConsumer, close_quietly
-from bridge.amqp.publisher import Publisher
-from bridge.amqp.topology import Topology
+from bridge.amqp.publisher import PublishFailedError
+from bridge.amqp.source import SourceLostError
+from bridge.amqp.topology import TopologyError
 from bridge.core.backoff import Backoff
+from bridge.core.errors import LogUnavailableError
 from bridge.core.health import Health
 from bridge.core.stats import Stats
 
+__all__ = ["CONNECT_ERRORS", "RETRYABLE", "Channel", "Connection", "ConnectionLostError", "Link", "connect"]
+
 log = structlog.get_logger()
 
-__all__ = ["CONNECT_ERRORS", "Channel", "Connection", "Link", "connect"]
-
 CONNECT_SECONDS_MAX = 5.0
+CLOSE_SECONDS_MAX = 2.0
 HEARTBEAT_SECONDS = 10
 BACKOFF_SECONDS_FIRST = 0.2
 BACKOFF_SECONDS_MAX = 3.0  # Consumption is to be back within 5 s of the broker being back.
 CONNECT_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
-PROBE_SECONDS = 2.0
-PROBES_PER_REPAIR = 5
-PROBE_SECONDS_MAX = 5.0
 
 
 class ConnectionLostError(Exception):
     """The connection to RabbitMQ ended."""
 
 
+RETRYABLE = (
+    *CONNECT_ERRORS,
+    ConnectionLostError,
+    SourceLostError,
+    PublishFailedError,
+    LogUnavailableError,
+    TopologyError,
+)
+"""What goes wrong between us and a broker, and may go right the next time."""
+
+
 async def connect(url: str, name: str) -> Connection:
     """Open a connection. `name` is shown by the broker's management page.
 
     Raises:
-        AMQPError, OSError, TimeoutError: no connection.
+        CONNECT_ERRORS: no connection.
     """
     with_heartbeat = URL(url)
     if "heartbeat" not in with_heartbeat.query:
@@ -60,118 +66,79 @@ async def connect(url: str, name: str) -> Connection:
     )
 
 
+Work = Callable[[Connection], Awaitable[None]]
+
+
 class Link:
-    """Owns the connection, the publisher's channel and every domain consumer."""
+    """One connection and what works on it.
+
+    Every work is started anew on each connection. The link is done when all `works` have
+    returned on their own accord; `helpers` run beside them and end with them.
+    """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        topology: Topology,
-        publisher: Publisher,
-        consumers: Sequence[DomainConsumer],
-        stats: Stats,
+        self, url: str, name: str, *, works: Sequence[Work], helpers: Sequence[Work] = (), stats: Stats
     ) -> None:
         """`url` is an AMQP URI (https://www.rabbitmq.com/docs/uri-spec); it may hold a password."""
         self._url = url
-        self._topology = topology
-        self._publisher = publisher
-        self._consumers = consumers
+        self._name = name
+        self._works = works
+        self._helpers = helpers
         self._stats = stats
-        self._connections: tuple[Connection, ...] = ()  # Both of them, while there are.
+        self._connection: Connection | None = None  # Set while there is one, closed or not.
         self._trouble = "not connected yet"
         self._stopping = asyncio.Event()
 
-    def health(self) -> list[Health]:
-        """Tell how the connection and each consumer are."""
-        connected = bool(self._connections) and not any(one.is_closed for one in self._connections)
-        detail = "connected" if connected else self._trouble
-        return [Health("rabbitmq", connected, detail), *(c.health() for c in self._consumers)]
+    def health(self) -> Health:
+        """Tell whether the connection is there."""
+        connected = self._connection is not None and not self._connection.is_closed
+        return Health(self._name, connected, "connected" if connected else self._trouble)
 
     async def run(self) -> None:
-        """Keep connected and consuming until stopped (then what is in hand is finished) or cancelled."""
+        """Keep connected and working until all works are done after `stop`, or until cancelled."""
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while not self._stopping.is_set():
             try:
                 await self._one_connection(backoff)
-            except* (ConnectionLostError, *RETRYABLE) as group:
-                reason = _first_reason(group)
-                self._trouble = reason
+            except* RETRYABLE as group:
+                self._trouble = _first_reason(group)
                 self._stats.reconnects += 1
                 wait_seconds = backoff.next()
-                log.warning("amqp.disconnected", reason=reason, retry_seconds=round(wait_seconds, 3))
+                log.warning(
+                    "amqp.disconnected",
+                    link=self._name,
+                    reason=self._trouble,
+                    retry_seconds=round(wait_seconds, 3),
+                )
                 await self._sleep(wait_seconds)
 
-    async def stop(self) -> None:
-        """Take nothing more; `run` returns when what is in hand is done."""
+    def stop(self) -> None:
+        """Make no further connection. The works must be told by their owners."""
         self._stopping.set()
-        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
 
     async def _one_connection(self, backoff: Backoff) -> None:
-        prefix = self._topology.names.prefix
-        async with AsyncExitStack() as stack:
-            consuming = await _opened(stack, self._url, f"{prefix} consumes")
-            publishing = await _opened(stack, self._url, f"{prefix} publishes")
-            async with asyncio.timeout(CONNECT_SECONDS_MAX):
-                channel = publishing.channel(publisher_confirms=True, on_return_raises=True)
-                await channel.initialize()
-                await self._topology.declare(channel)
-            self._publisher.use(channel)
-            stack.callback(self._publisher.use, None)
-            self._connections = (consuming, publishing)
-            stack.callback(setattr, self, "_connections", ())
-            backoff.reset()
-            log.info("amqp.connected", prefix=prefix)
-            await self._work(consuming, channel)
-
-    async def _work(self, consuming: Connection, publishing: Channel) -> None:
-        """Consume until stopped; raise ConnectionLostError when either connection ends."""
-        async with asyncio.TaskGroup() as tasks:
-            watching = [
-                tasks.create_task(_watch(consuming.closed(), "the consuming connection was closed")),
-                tasks.create_task(_watch(publishing.closed(), "the publishing channel was closed")),
-                tasks.create_task(self._probe(consuming)),
-            ]
-            working = [tasks.create_task(consumer.run(consuming)) for consumer in self._consumers]
-            await asyncio.wait(working)
-            if self._stopping.is_set():
-                for task in watching:
+        connection = await connect(self._url, self._name)
+        try:
+            self._connection = connection
+            log.info("amqp.connected", link=self._name)
+            async with asyncio.TaskGroup() as tasks:
+                beside = [tasks.create_task(self._watch(connection))]
+                beside += [tasks.create_task(_awaiting(helper(connection))) for helper in self._helpers]
+                working = [tasks.create_task(_awaiting(work(connection))) for work in self._works]
+                await asyncio.wait(working)
+                backoff.reset()
+                for task in beside if self._stopping.is_set() else ():
                     task.cancel()
-
-    async def _probe(self, connection: Connection) -> None:
-        """Ask the broker what it sees, and repair what is missing."""
-        turn = 0
-        while True:
-            await asyncio.sleep(PROBE_SECONDS)
-            turn += 1
-            channel = connection.channel(publisher_confirms=False)
-            try:
-                async with asyncio.timeout(PROBE_SECONDS_MAX):
-                    await channel.initialize()
-                    if turn % PROBES_PER_REPAIR == 0:
-                        await self._topology.declare(channel)
-                    for consumer in self._consumers:
-                        await self._probe_one(channel, consumer)
-            except ChannelNotFoundEntity as exc:
-                log.warning("amqp.queue_missing", reason=str(exc))
-                turn = -1  # Repair at the next turn.
-            except TimeoutError:
-                # A connection can be cut without either end being told; do not wait for the heartbeat.
-                raise ConnectionLostError(f"the broker did not answer within {PROBE_SECONDS_MAX:g} s") from None
-            except RETRYABLE as exc:
-                log.warning("amqp.probe_failed", reason=f"{type(exc).__name__}: {exc}")
-            finally:
-                await close_quietly(channel)
+        finally:
+            self._connection = None
+            with contextlib.suppress(*RETRYABLE):  # One that does not answer is left to the heartbeat.
+                async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                    await connection.close()
 
     @staticmethod
-    async def _probe_one(channel: Channel, consumer: DomainConsumer) -> None:
-        attached_before = consumer.attached
-        queue = await channel.declare_queue(consumer.queue_name, passive=True)
-        result = queue.declaration_result
-        consumer.waiting, consumer.consumers = result.message_count, result.consumer_count
-        if attached_before and consumer.attached and not result.consumer_count:
-            log.warning("amqp.consumer_unknown", queue=consumer.queue_name)
-            consumer.doubt()
+    async def _watch(connection: Connection) -> None:
+        await connection.closed()
+        raise ConnectionLostError("the connection was closed")
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not through a stop."""
@@ -180,22 +147,8 @@ class Link:
                 await self._stopping.wait()
 
 
-async def _opened(stack: AsyncExitStack, url: str, name: str) -> Connection:
-    """Open a connection that the stack closes; one that does not answer is left to the heartbeat."""
-    connection = await connect(url, name)
-
-    async def close() -> None:
-        with contextlib.suppress(*RETRYABLE):
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                await connection.close()
-
-    stack.push_async_callback(close)
-    return connection
-
-
-async def _watch(closed: Awaitable[object], reason: str) -> None:
-    await closed
-    raise ConnectionLostError(reason)
+async def _awaiting(work: Awaitable[None]) -> None:
+    await work
 
 
 def _first_reason(group: BaseExceptionGroup[BaseException]) -> str:

@@ -24,15 +24,11 @@ class PublishFailedError(Exception):
 
 
 class Publisher:
-    """Publishes with confirmation over whichever channel is open at the time."""
+    """Publishes with confirmation over one channel."""
 
-    def __init__(self, names: Names) -> None:
-        """Have no channel yet."""
+    def __init__(self, names: Names, channel: AbstractChannel) -> None:
+        """`channel` has confirms, and returned messages raise there."""
         self._names = names
-        self._channel: AbstractChannel | None = None  # Set while connected; with confirms, returns raise.
-
-    def use(self, channel: AbstractChannel | None) -> None:
-        """Publish over this channel from now on; None while there is none."""
         self._channel = channel
 
     async def publish(
@@ -43,10 +39,8 @@ class Publisher:
         `exchange` empty means the default exchange. `properties` are those of `aio_pika.Message`.
 
         Raises:
-            PublishFailedError: not connected, not routable, refused, or not confirmed in time.
+            PublishFailedError: not routable, refused, or not confirmed in time.
         """
-        if self._channel is None:
-            raise PublishFailedError("not connected to RabbitMQ")
         message = Message(body, delivery_mode=DeliveryMode.PERSISTENT, **properties)
         try:
             async with asyncio.timeout(CONFIRM_SECONDS_MAX):

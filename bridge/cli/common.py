@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from bridge.settings import Settings, SettingsError, load
 
 T = TypeVar("T")
 
-console = Console(highlight=False)
+# Into a file or pipe nothing is to be wrapped: others will cut and search it.
+PIPE_WIDTH = 200
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -85,6 +88,4 @@ async def bus(settings: Settings) -> AsyncIterator[Bus]:
         fail(f"RabbitMQ does not answer ({type(exc).__name__}: {exc}). Check amqp.url / RABBITMQ_URL, or: bridge check")
     async with connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        publisher = Publisher(topology.names)
-        publisher.use(channel)
-        yield Bus(topology, connection, channel, publisher)
+        yield Bus(topology, connection, channel, Publisher(topology.names, channel))

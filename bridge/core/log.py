@@ -11,12 +11,8 @@ Sink = Callable[[Sequence[Logged]], None]
 """Takes a run of entries in log order. Must not block and must not raise."""
 
 
-class EventLog(Protocol):
-    """An ordered record of events that every node reads in the same order."""
-
-    @property
-    def position(self) -> Position:
-        """The place of the newest entry this node has seen."""
+class Appender(Protocol):
+    """Where ingest writes."""
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Add entries in order; return once the log has confirmed every one.
@@ -24,6 +20,13 @@ class EventLog(Protocol):
         Raises:
             LogUnavailableError: some or all may not be logged. Nothing may be acked for them;
                 appending them again may log them twice, which deduplication repairs.
+        """
+
+    async def catch_up(self) -> None:
+        """Return once this node has seen everything that was logged before the call.
+
+        Raises:
+            LogUnavailableError: it could not be made sure.
         """
 
 
@@ -49,3 +52,6 @@ class MemoryLog:
         first = self._offset + 1
         self._offset += len(entries)
         self._sink([Logged(offset, entry) for offset, entry in enumerate(entries, first)])
+
+    async def catch_up(self) -> None:
+        """Return: what is appended has been seen."""
