@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -21,10 +21,11 @@ import structlog
 from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
 from bridge.admin.server import AdminServer
 from bridge.amqp.consumer import DomainConsumer
-from bridge.amqp.link import Channel, Link
+from bridge.amqp.link import Channel, Link, Work
 from bridge.amqp.probe import Probe
 from bridge.amqp.publisher import Publisher
 from bridge.amqp.source import StockSource
+from bridge.amqp.stream import Retention, StreamLog
 from bridge.amqp.topology import Names, Topology
 from bridge.auth.tokens import TokenRules, TokenVerifier
 from bridge.core.access import AccessRules
@@ -40,6 +41,7 @@ from bridge.core.outbox import OutboxLimits
 from bridge.core.session import SessionRules
 from bridge.core.stats import Stats
 from bridge.core.tables import build
+from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest
 from bridge.settings import Settings, SettingsError
@@ -145,26 +147,47 @@ class Bridge:
         self._recent = RecentKeys(
             window_seconds=settings.ingest.dedupe_seconds, keys_max=settings.ingest.dedupe_keys_max
         )
-        fanout = Fanout(self.hub, _encode, self.stats)
-        self.log = MemoryLog(epoch=uuid4().hex, sink=fanout.receive)
+        self.window = Window(
+            WindowLimits(settings.event_log.window_seconds_max, settings.event_log.window_bytes_max)
+        )
+        self._reader = _NodeReader(
+            self._recent,
+            Fanout(
+                self.hub, self.window, encode=_encode, on_new_life=self._restart_sockets, stats=self.stats
+            ),
+        )
         topology = topology_of(settings, self.catalogue)
         self._names = topology.names
+        self._stream: StreamLog | None = None  # Set once, here; None when the log is in memory.
+        if settings.event_log.kind == "stream":
+            retention = Retention(
+                settings.event_log.retention_seconds_max,
+                settings.event_log.retention_bytes_max,
+                read_back_seconds=max(settings.event_log.window_seconds_max, settings.ingest.dedupe_seconds),
+            )
+            self._stream = StreamLog(self._names.log, retention, self._reader, self.stats)
+        else:
+            self._memory = MemoryLog(epoch=uuid4().hex, reader=self._reader)
         self._consumers = [
-            DomainConsumer(domain, topology, self._ingest(domain), prefetch=settings.amqp.prefetch)
+            DomainConsumer(
+                domain,
+                topology,
+                self._ingest(domain),
+                ready=self._stream.caught_up if self._stream else _at_once,
+                prefetch=settings.amqp.prefetch,
+            )
             for domain in self.catalogue.domains.values()
         ]
         url, prefix = settings.amqp.url.get_secret_value(), settings.amqp.prefix
         # Two connections: a broker short of memory or disk stops reading from those that publish
         # (https://www.rabbitmq.com/docs/alarms), and watching must go on then.
         self._ingest_link = Link(
-            url,
-            f"{prefix} ingest",
-            works=[consumer.run for consumer in self._consumers],
-            stats=self.stats,
+            url, f"{prefix} ingest", works=[consumer.run for consumer in self._consumers], stats=self.stats
         )
-        self._watch_link = Link(
-            url, f"{prefix} watch", works=[Probe(topology, self._consumers).run], stats=self.stats
-        )
+        watching: list[Work] = [Probe(topology, self._consumers).run]
+        if self._stream is not None:
+            watching.append(self._stream.tail)
+        self._watch_link = Link(url, f"{prefix} watch", works=watching, stats=self.stats)
         self._sockets = self._socket_server()
         self._admin = AdminServer(health=self.health, collector=BridgeCollector(self.stats, self._gauges))
         self._draining = False
@@ -173,7 +196,8 @@ class Bridge:
         """Tell how every part is; the node is ready when all are well."""
         own = Health("node", not self._draining, "draining" if self._draining else "serving")
         links = (self._ingest_link.health(), self._watch_link.health())
-        return [own, *links, *(consumer.health() for consumer in self._consumers)]
+        stream = [self._stream.health()] if self._stream else []
+        return [own, *links, *stream, *(consumer.health() for consumer in self._consumers)]
 
     @property
     def ready(self) -> bool:
@@ -189,14 +213,18 @@ class Bridge:
         """
         settings = self.settings
         async with AsyncExitStack() as stack:
-            admin_port = await self._admin.start(settings.admin.host, settings.admin.port)
+            admin_port = await self._admin.start(
+                settings.admin.host, settings.admin.port, settings.admin.socket
+            )
             stack.push_async_callback(self._admin.stop)
             stack.push_async_callback(self._sockets.stop)
             # A task that fails ends the process, loudly: whatever supervises it starts a new one.
             async with asyncio.TaskGroup() as tasks:
                 ingest = tasks.create_task(self._ingest_link.run())
                 beside = [tasks.create_task(self._watch_link.run()), tasks.create_task(self._sockets.keep_alive())]
-                public_port = await self._sockets.start(settings.ws.host, settings.ws.port, self._tls)
+                public_port = await self._sockets.start(
+                    settings.ws.host, settings.ws.port, self._tls, reuse_port=settings.ws.reuse_port
+                )
                 yield Ports(public_port, admin_port)
                 await self._drain(ingest)
                 for task in (ingest, *beside):
@@ -218,6 +246,11 @@ class Bridge:
             retry_after_seconds_max=shutdown.retry_after_seconds_max,
         )
 
+    def _restart_sockets(self) -> None:
+        """Let every client come back: the log began anew, and none can know what it missed."""
+        log.error("app.log_began_anew", sockets=len(self._sockets.connections))
+        self._sockets.dismiss_all(retry_after_seconds_max=self.settings.shutdown.retry_after_seconds_max)
+
     def _ingest(self, domain: Domain) -> Callable[[StockSource, Channel], Awaitable[None]]:
         """Return the work of a domain's consumer."""
         ingest = Ingest(
@@ -228,7 +261,8 @@ class Bridge:
         )
 
         async def work(source: StockSource, channel: Channel) -> None:
-            await ingest.run(source, self.log, Publisher(self._names, channel))
+            event_log = self._stream.appender(channel) if self._stream else self._memory
+            await ingest.run(source, event_log, Publisher(self._names, channel))
 
         return work
 
@@ -239,7 +273,7 @@ class Bridge:
             hub=self.hub,
             rules=SessionRules(
                 access=AccessRules(frozenset(settings.auth.public_kinds)),
-                position=lambda: self.log.position,
+                position=lambda: self.window.position,
                 rooms_max=ws.rooms_per_socket_max,
                 commands_per_second_max=ws.commands_per_second_max,
                 commands_burst_max=ws.commands_burst_max,
@@ -274,7 +308,7 @@ class Bridge:
             rooms=len(self.hub),
             outbox_frames=sum(len(connection.outbox) for connection in connections),
             outbox_bytes=sum(connection.outbox.bytes_waiting for connection in connections),
-            log_offset=self.log.position.offset,
+            log_offset=self.window.head,
             dedupe_keys=len(self._recent),
             ready=self.ready,
             domains=tuple(
@@ -288,6 +322,26 @@ class Bridge:
                 for consumer in self._consumers
             ),
         )
+
+
+class _NodeReader:
+    """What this node does with the log: it learns whose events are in it, and hands them out."""
+
+    def __init__(self, recent: RecentKeys, fanout: Fanout[Connection]) -> None:
+        self._recent = recent
+        self._fanout = fanout
+        self.begin = fanout.begin
+        self.advance = fanout.advance
+
+    def receive(self, batch: Sequence[Logged]) -> None:
+        now = time.time()
+        for logged in batch:
+            self._recent.remember(logged.entry.key, now)
+        self._fanout.receive(batch)
+
+
+async def _at_once() -> None:
+    """Be ready."""
 
 
 def _encode(logged: Logged, room: str) -> bytes:

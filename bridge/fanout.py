@@ -1,5 +1,6 @@
 """From the log to the sockets: each entry is framed once per target and offered to who is there.
 
+What was handed out stays in the replay window for those who come back.
 Everything here is one synchronous call: no socket can see entries out of log order, and none can
 make another wait, since an outbox takes or refuses a frame at once.
 """
@@ -10,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from bridge.core.entry import Logged
+from bridge.core.entry import Logged, Position
 from bridge.core.hub import Hub
 from bridge.core.outbox import Frame
 from bridge.core.stats import Stats
+from bridge.core.window import Window
 
 
 class Member(Protocol):
@@ -33,16 +35,40 @@ class Fanout(Generic[M]):
     """Hands log entries to the sockets in their target rooms."""
 
     def __init__(
-        self, hub: Hub[M], encode: Callable[[Logged, str], bytes], stats: Stats
+        self,
+        hub: Hub[M],
+        window: Window,
+        *,
+        encode: Callable[[Logged, str], bytes],
+        on_new_life: Callable[[], None],
+        stats: Stats,
     ) -> None:
-        """`encode` makes the bytes of an entry as the sockets of one room get it."""
+        """`encode` makes the bytes of an entry as the sockets of one room get it.
+
+        `on_new_life` is called when the log starts over, or has a hole: every socket must then be
+        closed, since none can know what it missed.
+        """
         self._hub = hub
+        self._window = window
         self._encode = encode
+        self._on_new_life = on_new_life
         self._stats = stats
+
+    def begin(self, position: Position) -> None:
+        """Start over at a position of the log."""
+        first = not self._window.epoch
+        self._window.begin(position)
+        if not first:
+            self._on_new_life()
+
+    def advance(self, offset: int) -> None:
+        """Note that the log has come to this offset without an entry."""
+        self._window.advance(offset)
 
     def receive(self, batch: Sequence[Logged]) -> None:
         """Hand a run of entries out, in order; frames for one socket leave in one write."""
         now = time.time()
+        self._window.append(batch, now)
         touched: dict[M, None] = {}
         sent: list[Logged] = []
         for logged in batch:

@@ -27,6 +27,7 @@ from pydantic import (
 from yarl import URL
 
 from bridge.core.catalogue import UnknownRule
+from bridge.core.rooms import parse_room
 from bridge.core.tables import DomainTable
 
 PREFIX = "BRIDGE_"
@@ -54,7 +55,10 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Input stays out of errors: it could be a secret, and an error could come into a traceback.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
 
 
 class Amqp(_Section):
@@ -88,6 +92,16 @@ class Ingest(_Section):
     unknown: dict[str, UnknownRule] = Field(default_factory=dict)
 
 
+class EventLog(_Section):
+    """Where events stand between ingest and sockets: in memory for one node, in a stream for many."""
+
+    kind: Literal["memory", "stream"] = "memory"
+    window_seconds_max: float = Field(default=300.0, ge=1.0, le=86_400.0)
+    window_bytes_max: int = Field(default=134_217_728, ge=65_536)
+    retention_seconds_max: int = Field(default=86_400, ge=60)
+    retention_bytes_max: int = Field(default=2_000_000_000, ge=1_000_000)
+
+
 class Auth(_Section):
     """Who is who."""
 
@@ -100,6 +114,16 @@ class Auth(_Section):
     rooms_claim: str = "rooms"
     cookie_name: str = "bridge_token"
     public_kinds: Words = ()
+
+    @field_validator("public_kinds")
+    @classmethod
+    def _are_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in value:
+            if parse_room(f"{kind}:1") is None:
+                raise ValueError(f"{kind!r} is not a kind of room: write the word before the colon, as in device:d7")
+            if kind in ("user", "role"):
+                raise ValueError(f"rooms of the kind {kind!r} are never public: remove it")
+        return value
 
     @field_validator("secret")
     @classmethod
@@ -120,6 +144,7 @@ class Ws(_Section):
 
     host: str = "0.0.0.0"  # noqa: S104 - the public port is public
     port: int = Field(default=8080, ge=0, le=65_535)
+    reuse_port: bool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     allowed_origins: Words = ()
@@ -171,6 +196,7 @@ class Admin(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8081, ge=0, le=65_535)
+    socket: Path | None = None
 
 
 class Shutdown(_Section):
@@ -193,6 +219,7 @@ class Settings(_Section):
     mode: Literal["production", "development"] = "production"
     amqp: Amqp
     ingest: Ingest = Ingest()
+    event_log: EventLog = EventLog()
     auth: Auth
     ws: Ws = Ws()
     admin: Admin = Admin()
@@ -244,9 +271,9 @@ def _read_file(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
-        problems.append(f"{path}: cannot be read: {exc}; set {CONFIG_VARIABLE} to the file's path")
+        problems.append(f"{path}: cannot be read: {_cause(exc)}; set {CONFIG_VARIABLE} to the file's path")
     except tomllib.TOMLDecodeError as exc:
-        problems.append(f"{path}: is not TOML: {exc}")
+        problems.append(f"{path}: is not TOML: {exc}; correct it, or set {CONFIG_VARIABLE} to another file")
     return {}
 
 
@@ -274,8 +301,14 @@ def _value(environ: Mapping[str, str], name: str, problems: list[str]) -> str | 
     try:
         return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        problems.append(f"{name}{FILE_SUFFIX}: {file} cannot be read: {exc}")
+        problems.append(
+            f"{name}{FILE_SUFFIX}: {file} cannot be read: {_cause(exc)}; name a file that can, or set {name}"
+        )
         return None
+
+
+def _cause(exc: OSError | UnicodeDecodeError) -> str:
+    return "it is not UTF-8" if isinstance(exc, UnicodeDecodeError) else exc.strerror or type(exc).__name__
 
 
 def _put(values: dict[str, Any], path: tuple[str, ...], value: str | None, *, over: bool = False) -> None:
@@ -315,6 +348,10 @@ def _problem(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
             return f"{where}: is not set and has no default; set {names}"
         case "extra_forbidden":
             return f"{where}: there is no such setting; remove it or correct its name"
+        case "model_type":
+            return f"{where}: is a group of settings; set one of them, such as {variable}__…"
+        case "tuple_type":
+            return f"{where}: must be a list; in a variable, separate its items with commas"
         case _:
             message = error["msg"].removeprefix("Value error, ")
             return f"{where}: {message[:1].lower()}{message[1:]}"

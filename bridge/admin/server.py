@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -19,9 +20,16 @@ log = structlog.get_logger()
 class AdminServer:
     """Owns the operator port. Start, then stop."""
 
-    def __init__(self, *, health: Callable[[], Sequence[Health]], collector: Collector) -> None:
-        """`health` is asked at each request."""
+    def __init__(
+        self,
+        *,
+        health: Callable[[], Sequence[Health]],
+        collector: Collector,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`health` and `collector` are asked at each request, after `refresh` if there is one."""
         self._health = health
+        self._refresh = refresh
         self._registry = CollectorRegistry()
         self._registry.register(collector)
         app = web.Application()
@@ -34,11 +42,16 @@ class AdminServer:
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen, and return the port (for port 0, the one that was free). Raises OSError."""
+    async def start(self, host: str, port: int, socket: Path | None = None) -> int:
+        """Listen on the port, or on a Unix socket instead; return the port (0 for a socket).
+
+        For port 0 that is the one that was free. Raises OSError.
+        """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0)
-        await site.start()
+        if socket is not None:
+            await web.UnixSite(self._runner, str(socket), shutdown_timeout=1.0).start()
+            return 0
+        await web.TCPSite(self._runner, host, port, shutdown_timeout=1.0).start()
         bound: int = self._runner.addresses[0][1]
         log.info("admin.listening", host=host, port=bound)
         return bound
@@ -51,6 +64,7 @@ class AdminServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
+        await self._refreshed()
         parts = self._health()
         ready = all(part.ok for part in parts)
         body = {
@@ -60,5 +74,10 @@ class AdminServer:
         return web.json_response(body, status=200 if ready else 503, dumps=lambda data: json.dumps(data, indent=2))
 
     async def _metrics(self, request: web.Request) -> web.Response:
+        await self._refreshed()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+    async def _refreshed(self) -> None:
+        if self._refresh is not None:
+            await self._refresh()

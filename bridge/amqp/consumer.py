@@ -29,15 +29,20 @@ class DomainConsumer:
     """
 
     def __init__(
-        self, domain: Domain, topology: Topology, work: Callable[[StockSource, Channel], Awaitable[None]], *, prefetch: int
+        self, domain: Domain, topology: Topology, work: Callable[[StockSource, Channel], Awaitable[None]], *, ready: Callable[[], Awaitable[None]], prefetch: int
     ) -> None:
-        """`work` processes a source, which lives on the channel, until that stops; it may raise RETRYABLE."""
+        """`work` processes a source, which lives on the channel, until that stops; it may raise RETRYABLE.
+
+        `ready` returns when it could. Until then nothing is attached: a single active consumer that
+        cannot work would keep another node's from working.
+        """
         self.domain = domain
         self.queue_name = topology.names.queue(domain)
         self.waiting: int | None = None
         self.consumers: int | None = None
         self._topology = topology
         self._work = work
+        self._ready = ready
         self._prefetch = prefetch
         self._source: StockSource | None = None  # Set while attached.
         self._stopping = False
@@ -89,6 +94,7 @@ class DomainConsumer:
             self._source.lose("the broker does not know the consumer")
 
     async def _attend(self, connection: Connection, backoff: Backoff) -> None:
+        await self._ready()
         async with channel_on(connection, confirms=True) as channel:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self._topology.declare(channel)

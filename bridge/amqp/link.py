@@ -25,7 +25,7 @@ from bridge.core.errors import LogUnavailableError
 from bridge.core.health import Health
 from bridge.core.stats import Stats
 
-__all__ = ["CONNECT_ERRORS", "RETRYABLE", "Channel", "Connection", "ConnectionLostError", "Link", "connect"]
+__all__ = ["CONNECT_ERRORS", "RETRYABLE", "Channel", "Connection", "ConnectionLostError", "Link", "Work", "connect"]
 
 log = structlog.get_logger()
 

@@ -23,6 +23,35 @@ class PublishFailedError(Exception):
     """The broker did not confirm a message; it may or may not have it."""
 
 
+async def publish_confirmed(
+    channel: AbstractChannel, exchange: str, routing_key: str, body: bytes, properties: Mapping[str, Any]
+) -> None:
+    """Publish one persistent message and wait until the broker has it.
+
+    `channel` has confirms, and returned messages raise there. `exchange` empty means the default
+    exchange. `properties` are those of `aio_pika.Message`.
+
+    Raises:
+        PublishFailedError: not routable, refused, or not confirmed in time.
+    """
+    message = Message(body, delivery_mode=DeliveryMode.PERSISTENT, **properties)
+    try:
+        async with asyncio.timeout(CONFIRM_SECONDS_MAX):
+            target = (
+                await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
+            )
+            await target.publish(message, routing_key, mandatory=True)
+    except PublishError as exc:
+        where = exchange or "the default exchange"
+        raise PublishFailedError(f"no queue takes {routing_key!r} from {where}") from exc
+    except DeliveryError as exc:
+        raise PublishFailedError("the broker refused the message: a queue is full") from exc
+    except TimeoutError as exc:
+        raise PublishFailedError(f"no confirmation within {CONFIRM_SECONDS_MAX:g} s") from exc
+    except CONNECTION_EXCEPTIONS as exc:
+        raise PublishFailedError(f"the connection broke: {exc}") from exc
+
+
 class Publisher:
     """Publishes with confirmation over one channel."""
 
@@ -34,30 +63,8 @@ class Publisher:
     async def publish(
         self, exchange: str, routing_key: str, body: bytes, properties: Mapping[str, Any]
     ) -> None:
-        """Publish one persistent message and wait until the broker has it.
-
-        `exchange` empty means the default exchange. `properties` are those of `aio_pika.Message`.
-
-        Raises:
-            PublishFailedError: not routable, refused, or not confirmed in time.
-        """
-        message = Message(body, delivery_mode=DeliveryMode.PERSISTENT, **properties)
-        try:
-            async with asyncio.timeout(CONFIRM_SECONDS_MAX):
-                target = (
-                    await self._channel.get_exchange(exchange, ensure=False)
-                    if exchange
-                    else self._channel.default_exchange
-                )
-                await target.publish(message, routing_key, mandatory=True)
-        except PublishError as exc:
-            raise PublishFailedError(f"no queue takes {routing_key!r} from {exchange or 'the default exchange'}") from exc
-        except DeliveryError as exc:
-            raise PublishFailedError("the broker refused the message: a queue is full") from exc
-        except TimeoutError as exc:
-            raise PublishFailedError(f"no confirmation within {CONFIRM_SECONDS_MAX:g} s") from exc
-        except CONNECTION_EXCEPTIONS as exc:
-            raise PublishFailedError(f"the connection broke: {exc}") from exc
+        """Publish one message; as `publish_confirmed`."""
+        await publish_confirmed(self._channel, exchange, routing_key, body, properties)
 
     async def bury(self, delivery: Delivery, domain: str, refused: Refused) -> None:
         """Put a delivery, untouched, into the dead-letter queue with the reason beside it.

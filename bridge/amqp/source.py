@@ -25,11 +25,19 @@ class SourceLostError(Exception):
 class StockSource:
     """Consumes one queue over one channel. Owned by one task; start, read and ack, stop."""
 
-    def __init__(self, channel: AbstractChannel, queue_name: str, *, prefetch: int) -> None:
-        """`prefetch` bounds how many deliveries can wait here unacked."""
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        queue_name: str,
+        *,
+        prefetch: int,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        """`prefetch` bounds how many deliveries can wait here unacked; `arguments` are basic.consume's."""
         self._channel = channel
         self._queue_name = queue_name
         self._prefetch = prefetch
+        self._arguments = arguments
         self._waiting: list[Delivery] = []  # At most `prefetch`.
         self._in_hand: list[Delivery] = []  # Read and not acked yet.
         self._changed = asyncio.Event()  # Set when `read` has something to look at.
@@ -54,7 +62,9 @@ class StockSource:
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: self.lose("cancelled by the broker"))
         underlay.closing.add_done_callback(lambda _: self.lose("channel closed"))
-        answer = await underlay.basic_consume(self._queue_name, self._collect)
+        answer = await underlay.basic_consume(
+            self._queue_name, self._collect, arguments=self._arguments
+        )
         self._consumer_tag = answer.consumer_tag or ""
 
     async def read(self) -> Sequence[Delivery]:

@@ -54,6 +54,11 @@ class Names:
         """The dead-letter queue."""
         return f"{self.prefix}.dead"
 
+    @property
+    def log(self) -> str:
+        """The stream that carries the event log."""
+        return f"{self.prefix}.log"
+
     def queue(self, domain: Domain) -> str:
         """The queue of a domain."""
         return f"{self.prefix}.{domain.name}"

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import Annotated
 
 import structlog
 import typer
@@ -15,11 +16,14 @@ from bridge.app import Bridge
 from bridge.cli.common import exit_with_problems, settings_or_exit
 from bridge.logs import configure
 from bridge.settings import Settings, SettingsError
+from bridge.workers import Workers
 
 log = structlog.get_logger()
 
 
-def serve() -> None:
+def serve(
+    workers: Annotated[int, typer.Option(help="Run so many nodes behind one port.", min=1, max=256)] = 1,
+) -> None:
     """Run the bridge until SIGTERM or Ctrl-C; a second signal leaves at once."""
     settings = settings_or_exit()
     pretty = settings.log.format == "pretty" or (
@@ -27,12 +31,28 @@ def serve() -> None:
     )
     configure(level=settings.log.level, pretty=pretty)
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings) if workers == 1 else _serve_many(settings, workers))
     except SettingsError as exc:
         exit_with_problems(exc)
     except OSError as exc:
         log.error("app.start_failed", reason=str(exc), remedy="free the port, or set ws.port / admin.port")  # noqa: TRY400 - the reason says it all
         raise typer.Exit(os.EX_UNAVAILABLE) from None
+
+
+async def _serve_many(settings: Settings, count: int) -> None:
+    if settings.event_log.kind != "stream":
+        raise SettingsError(
+            [
+                "BRIDGE_EVENT_LOG__KIND (in the file: event_log.kind): a log in memory is one node's own; "
+                "with several workers set it to stream"
+            ]
+        )
+    workers = Workers(settings, count)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, workers.stop, signal.SIGTERM)
+    await workers.run()
+    log.info("workers.stopped")
 
 
 async def _serve(settings: Settings) -> None:

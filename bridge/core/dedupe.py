@@ -10,6 +10,7 @@ class RecentKeys:
 
     A key is remembered for at least `window_seconds` and at most twice that, unless more than
     `keys_max` arrive in one window; then the oldest generation goes early and `shortened` counts it.
+    Times are in seconds and only ever compared with each other.
     """
 
     def __init__(self, *, window_seconds: float, keys_max: int) -> None:
@@ -29,15 +30,24 @@ class RecentKeys:
         """Return the number of keys held."""
         return len(self._current) + len(self._previous)
 
+    def expire(self, now: float) -> None:
+        """Forget what is too old. Call before looking up: a quiet system remembers nothing new."""
+        age = now - self._turned_at
+        if age >= 2 * self._window_seconds:
+            # Even the current generation is too old to become the previous one.
+            self._turn(set(), now)
+        elif age >= self._window_seconds:
+            self._turn(self._current, self._turned_at + self._window_seconds)
+
     def remember(self, key: EventKey, now: float) -> None:
-        """Remember a key. `now` is in seconds and only ever compared with itself."""
-        full = len(self._current) >= self._generation_keys_max
-        if full or now - self._turned_at >= self._window_seconds:
-            if full:
-                self.shortened += 1
-            # After two quiet windows even the current generation is too old to become the previous one.
-            quiet = now - self._turned_at >= 2 * self._window_seconds
-            self._previous = set() if quiet else self._current
-            self._current = set()
-            self._turned_at = now
+        """Remember a key from now on."""
+        self.expire(now)
+        if len(self._current) >= self._generation_keys_max and key not in self._current:
+            self.shortened += 1
+            self._turn(self._current, now)
         self._current.add(key)
+
+    def _turn(self, previous: set[EventKey], now: float) -> None:
+        self._previous = previous
+        self._current = set()
+        self._turned_at = now

@@ -17,12 +17,14 @@ from typing import Any
 import jiter
 
 from bridge.core.delivery import Delivery
-from bridge.core.errors import Reason, Refused
+from bridge.core.errors import Reason, Refused, shown
 from bridge.core.event import iso_utc
 from bridge.core.names import split_version
 
 ID_CHARACTERS_MAX = 255
-_PLAIN_ENCODINGS = (None, "", "utf-8", "utf8", "identity")
+_PLAIN_ENCODINGS = ("", "utf-8", "utf8", "identity")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PATTERN_KEYS = {"pattern", "data", "id"}  # All that NestJS puts around a payload.
 _CLOUD_EVENTS_TYPE = "application/cloudevents"
 _CLOUD_EVENTS_PREFIXES = ("cloudEvents:", "cloudEvents_")
 
@@ -53,7 +55,8 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
     event_id = delivery.message_id or None
     attributes = _cloud_event_attributes(delivery, payload)
     if attributes is not None:
-        payload = _cloud_event_data(delivery, payload)
+        if attributes is payload:
+            payload = _cloud_event_data(payload)  # In binary mode the body is the data already.
         if attributes.get("type") is not None:
             declared.append(("type", _last_names(attributes["type"], delivery.routing_key)))
         event_id = event_id or _text_or_none(attributes.get("id"), "id")
@@ -62,6 +65,10 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
     elif "pattern" in payload and isinstance(payload.get("data"), dict):
         declared.append(("pattern", payload["pattern"]))
         payload = payload["data"]
+    elif {"pattern", "data"} <= payload.keys() <= _PATTERN_KEYS:
+        raise Refused(
+            Reason.BAD_ENVELOPE, f"data is {shown(payload['data'])}; it must be a JSON object", field="data"
+        )
     if payload.get("type") is not None:
         declared.append(("type", payload["type"]))
     event_id = event_id or _text_or_none(payload.get("eventId"), "eventId")
@@ -87,11 +94,10 @@ def check_declared_types(envelope: Envelope, canonical: str) -> None:
     names = {canonical, envelope.name, split_version(envelope.name)[0]}
     allowed = names | {name.rpartition(".")[2] for name in names}
     for field, declared in envelope.declared_types:
-        if declared not in allowed:
-            shown = repr(declared)[:80]
+        if not isinstance(declared, str) or declared not in allowed:
             raise Refused(
                 Reason.WRONG_TYPE,
-                f"{field} says {shown}, but the routing key says {envelope.name!r}; "
+                f"{field} says {shown(declared)}, but the routing key says {envelope.name!r}; "
                 f"leave it out, or write {canonical!r} or {canonical.rpartition('.')[2]!r}",
                 field=field,
             )
@@ -120,28 +126,37 @@ def _read_json(delivery: Delivery, body_bytes_max: int) -> dict[str, Any]:
     return _parse_object(body)
 
 
-def _parse_object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes, field: str = "") -> dict[str, Any]:
+    what = field or "the body"
     try:
         value = jiter.from_json(body, float_mode="decimal", allow_inf_nan=False)
     except ValueError as exc:
-        try:
-            body.decode()
-        except UnicodeDecodeError as wrong:
-            raise Refused(
-                Reason.WRONG_ENCODING, f"the body is not UTF-8: byte {wrong.start} cannot be read"
-            ) from exc
-        raise Refused(Reason.NOT_JSON, f"the body is not JSON: {exc}") from exc
+        raise _not_json(body, what, field, exc) from exc
     if not isinstance(value, dict):
-        raise Refused(
-            Reason.NOT_AN_OBJECT, f"the body is a JSON {type(value).__name__}; it must be a JSON object"
-        )
+        raise Refused(Reason.NOT_AN_OBJECT, f"{what} is {shown(value)}; it must be a JSON object", field=field)
     return value
+
+
+def _not_json(body: bytes, what: str, field: str, error: ValueError) -> Refused:
+    if body.startswith(_BYTE_ORDER_MARK):
+        return Refused(
+            Reason.WRONG_ENCODING, f"{what} begins with a byte order mark; leave it out", field=field
+        )
+    try:
+        body.decode()
+    except UnicodeDecodeError as wrong:
+        return Refused(
+            Reason.WRONG_ENCODING, f"{what} is not UTF-8: byte {wrong.start} cannot be read", field=field
+        )
+    # What the reader cannot hold it calls an internal error of its own: an exponent of 19 digits and more.
+    text = "a number in it is out of range" if str(error).startswith("Internal error") else str(error)
+    return Refused(Reason.NOT_JSON, f"{what} is not JSON: {text}", field=field)
 
 
 def _cloud_event_attributes(delivery: Delivery, payload: dict[str, Any]) -> Mapping[str, Any] | None:
     """Return the CloudEvents attributes of a delivery in either mode, None if it is not one."""
     attributes: Mapping[str, Any]
-    if (delivery.content_type or "").startswith(_CLOUD_EVENTS_TYPE) or (
+    if (delivery.content_type or "").lower().startswith(_CLOUD_EVENTS_TYPE) or (
         "specversion" in payload and ("data" in payload or "data_base64" in payload)
     ):
         attributes = payload
@@ -157,27 +172,23 @@ def _cloud_event_attributes(delivery: Delivery, payload: dict[str, Any]) -> Mapp
     if attributes.get("specversion") != "1.0":
         raise Refused(
             Reason.BAD_ENVELOPE,
-            f"CloudEvents specversion {attributes.get('specversion')!r} is not understood; use '1.0'",
+            f'CloudEvents specversion {shown(attributes.get("specversion"))} is not understood; use "1.0"',
             field="specversion",
         )
     return attributes
 
 
-def _cloud_event_data(delivery: Delivery, payload: dict[str, Any]) -> dict[str, Any]:
-    if payload.get("specversion") is None:
-        return payload  # Binary mode: the body is the data.
+def _cloud_event_data(payload: dict[str, Any]) -> dict[str, Any]:
     encoded = payload.get("data_base64")
     data = payload.get("data")
     if encoded is not None and data is None:
         try:
-            data = _parse_object(base64.b64decode(encoded, validate=True))
+            data = _parse_object(base64.b64decode(encoded, validate=True), "data_base64")
         except (binascii.Error, TypeError, ValueError) as exc:
-            raise Refused(
-                Reason.BAD_ENVELOPE, "data_base64 is not base64", field="data_base64"
-            ) from exc
+            raise Refused(Reason.BAD_ENVELOPE, "data_base64 is not base64", field="data_base64") from exc
     if not isinstance(data, dict):
         raise Refused(
-            Reason.BAD_ENVELOPE, "the CloudEvent has no data; it must be a JSON object", field="data"
+            Reason.BAD_ENVELOPE, f"the CloudEvent's data is {shown(data)}; it must be a JSON object", field="data"
         )
     return data
 

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
+
+MESSAGE_CHARACTERS_MAX = 1_000  # These travel in AMQP headers, which have to fit into one frame.
+FIELD_CHARACTERS_MAX = 200
+SHOWN_CHARACTERS_MAX = 80
+
+
+def shown(value: object) -> str:
+    """Show a value at fault as the JSON that it was, on one line, cut where it gets long."""
+    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, _JSON_TYPES) else str(value)
+    return cut(text, SHOWN_CHARACTERS_MAX)
+
+
+def cut(text: str, characters_max: int) -> str:
+    """Return the text, or its beginning and an ellipsis, in this many characters."""
+    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+_JSON_TYPES = (bool, dict, float, int, list, str, type(None))
 
 
 class Reason(StrEnum):
@@ -26,14 +45,15 @@ class Refused(Exception):  # noqa: N818 - it says what happened, not that we fai
     """A delivery that can never be valid; the publisher is at fault.
 
     `field` is the dotted path of the payload field at fault, or the name of the AMQP
-    property, or empty when the body as a whole is at fault.
+    property, or empty when the body as a whole is at fault. Both texts may quote what the
+    publisher sent: they belong beside it in the dead-letter queue, not in a log.
     """
 
     def __init__(self, reason: Reason, message: str, *, field: str = "") -> None:
         super().__init__(message)
         self.reason = reason
-        self.message = message
-        self.field = field
+        self.message = cut(message, MESSAGE_CHARACTERS_MAX)
+        self.field = cut(field, FIELD_CHARACTERS_MAX)
 
 
 class LogUnavailableError(Exception):

@@ -10,14 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
+from bridge.core.complaint import complaint
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry, EventKey
 from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope
 from bridge.core.errors import Reason, Refused
 from bridge.core.event import BaseEvent, UserEvent, iso_utc
 from bridge.core.policy import DROP_OLDEST, Policy
-
-SHOWN_CHARACTERS_MAX = 80  # Of a value at fault, so that a dead letter's reason stays one line.
 
 
 class Fate(StrEnum):
@@ -36,8 +35,8 @@ class Verdict:
     """The judgement on one delivery.
 
     `entries` is what to log: empty unless the fate is LOGGED, more than one when further events
-    derive from it. `event_type` is the canonical name, empty when it is not known.
-    `refused` is set when the fate is DEAD.
+    derive from it. `event_type` is the canonical name, empty when it is not known; `declared` is
+    False when no domain declares it. `refused` is set when the fate is DEAD.
     """
 
     fate: Fate
@@ -46,6 +45,7 @@ class Verdict:
     traceparent: str = ""
     entries: tuple[Entry, ...] = ()
     refused: Refused | None = None
+    declared: bool = True
 
 
 class Intake:
@@ -73,7 +73,8 @@ class Intake:
                 return Verdict(Fate.DROPPED, event_id=delivery.message_id or "")
         envelope = open_envelope(delivery, body_bytes_max=self._body_bytes_max)
         check_declared_types(envelope, event_type.name)
-        if not (self._catalogue.owner_of(event_type) or self._domain).timestamp_required:
+        owner = self._catalogue.owner_of(event_type)
+        if not (owner or self._domain).timestamp_required:
             fill_timestamp(envelope.payload, delivery.received_at)
         event = _validate(event_type.model, envelope.payload)
         entries: tuple[Entry, ...] = ()
@@ -87,7 +88,14 @@ class Intake:
                     for derived in event.derived()
                 ),
             )
-        return Verdict(fate, event_type.name, envelope.event_id, envelope.traceparent, entries)
+        return Verdict(
+            fate,
+            event_type.name,
+            envelope.event_id,
+            envelope.traceparent,
+            entries,
+            declared=owner is not None,
+        )
 
     def _unknown(self, name: str) -> EventType | None:
         """Apply the domain's rule for unknown types: None to drop, or the bare event that passes.
@@ -158,32 +166,4 @@ def _validate(model: type[BaseEvent], payload: dict[str, Any]) -> BaseEvent:
     try:
         return model.__pydantic_validator__.validate_python(payload)  # type: ignore[no-any-return] # typed as Any
     except ValidationError as exc:
-        raise _as_refusal(exc, payload) from exc
-
-
-def _as_refusal(exc: ValidationError, payload: dict[str, Any]) -> Refused:
-    error = exc.errors(include_url=False, include_context=False)[0]
-    field = _field_path(error["loc"], payload)
-    if error["type"] == "missing":
-        return Refused(Reason.MISSING_FIELD, f"{field} is required and missing", field=field)
-    shown = repr(error["input"])
-    if len(shown) > SHOWN_CHARACTERS_MAX:
-        shown = shown[:SHOWN_CHARACTERS_MAX] + "…"
-    message = error["msg"].removeprefix("Value error, ")
-    return Refused(Reason.BAD_FIELD, f"{field}: {message} (got {shown})", field=field)
-
-
-def _field_path(location: tuple[int | str, ...], payload: object) -> str:
-    """Write an error's location as a dotted path, without the names of union branches at its end."""
-    path: list[str] = []
-    node = payload
-    for part in location:
-        if isinstance(node, dict):
-            path.append(str(part))
-            node = node.get(part)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            path.append(str(part))
-            node = node[part]
-        else:
-            break
-    return ".".join(path)
+        raise complaint(exc, payload) from exc

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from bridge.core.entry import Entry, Logged, Position
 
-Sink = Callable[[Sequence[Logged]], None]
-"""Takes a run of entries in log order. Must not block and must not raise."""
+
+class Reader(Protocol):
+    """Who is told what stands in the log. No method may block or raise."""
+
+    def begin(self, position: Position) -> None:
+        """Start over: what comes next follows this position, and what came before is out of reach."""
+
+    def receive(self, batch: Sequence[Logged]) -> None:
+        """Take a run of entries, in log order."""
+
+    def advance(self, offset: int) -> None:
+        """Note that the log has come to this offset without an entry."""
 
 
 class Appender(Protocol):
@@ -31,27 +41,22 @@ class Appender(Protocol):
 
 
 class MemoryLog:
-    """An event log for one node: offsets are given here and the sink is called at once.
+    """An event log for one node: offsets are given here and the reader is called at once.
 
     It lives as long as the process; a new process is a new epoch, which clients are told.
     """
 
-    def __init__(self, *, epoch: str, sink: Sink) -> None:
+    def __init__(self, *, epoch: str, reader: Reader) -> None:
         """Begin at offset 0, the birth of the log."""
-        self._epoch = epoch
         self._offset = 0
-        self._sink = sink
-
-    @property
-    def position(self) -> Position:
-        """The place of the newest entry."""
-        return Position(self._epoch, self._offset)
+        self._reader = reader
+        reader.begin(Position(epoch, 0))
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Give each entry the next offset and hand all to the sink. Never fails."""
+        """Give each entry the next offset and hand all to the reader. Never fails."""
         first = self._offset + 1
         self._offset += len(entries)
-        self._sink([Logged(offset, entry) for offset, entry in enumerate(entries, first)])
+        self._reader.receive([Logged(offset, entry) for offset, entry in enumerate(entries, first)])
 
     async def catch_up(self) -> None:
         """Return: what is appended has been seen."""

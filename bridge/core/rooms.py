@@ -11,6 +11,8 @@ ROOM_ID_PATTERN = r"^[^\s,*\x00-\x1f\x7f]{1,128}$"
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _ID = re.compile(ROOM_ID_PATTERN)
+# The JSON of a token can hold half a character, which cannot be written as UTF-8.
+_HALF = re.compile(r"[\ud800-\udfff]")
 
 
 class Room(NamedTuple):
@@ -39,6 +41,8 @@ def parse_room(name: str) -> Room | None:
     if name == EVERYONE:
         return Room(EVERYONE, "")
     kind, colon, room_id = name.partition(":")
-    if not colon or not _KIND.fullmatch(kind) or not _ID.fullmatch(room_id):
+    if not colon or kind == EVERYONE or not _KIND.fullmatch(kind):
+        return None
+    if not _ID.fullmatch(room_id) or _HALF.search(room_id):
         return None
     return Room(kind, room_id)

@@ -39,6 +39,7 @@ class Stats:
         self.reconnects = 0
         self.entries_seen = 0
         self.entries_expired = 0
+        self.log_damaged = 0  # Messages of the log that are not ours or not whole.
         self.frames_sent = 0
         self.bytes_sent = 0
         self.frames_conflated = 0

@@ -61,7 +61,7 @@ from bridge.core.catalogue import UNROUTED, Catalogue, Domain, UnknownRule
 from bridge.core.event import BaseEvent, Flag, FreeJson, Money, Number, RoomId, Text, UtcTime
 from bridge.core.names import is_alias, is_name, is_topic, topic_matches
 from bridge.core.policy import DROP_OLDEST, MUST_DELIVER, Overflow, conflate
-from bridge.core.rooms import parse_room
+from bridge.core.rooms import EVERYONE, parse_room
 
 EVENTS_MAX = 256  # In one domain; the same for its topics.
 FIELDS_MAX = 64
@@ -332,7 +332,7 @@ def _target_problem(template: str, fields: dict[str, FieldTable]) -> str:
     if "{" not in template and "}" not in template:
         return "" if parse_room(template) else "it is not a room; write 'all', 'kind:id' or 'kind:{field}'"
     match = _TEMPLATE.fullmatch(template)
-    if match is None:
+    if match is None or match["kind"] == EVERYONE:
         return "one field in braces has to be the whole id; write it as 'kind:{field}'"
     field = fields.get(match["field"])
     if field is None:

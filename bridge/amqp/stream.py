@@ -1,0 +1,322 @@
+"""The event log as a RabbitMQ stream, written and read over AMQP 0-9-1 (no plug-in needed).
+
+Every message of the stream is a batch of entries (`core/codec.py`) or a mark without entries; its
+header carries the epoch, which names this life of the stream. The epoch that counts is that of the
+oldest message the stream has kept. Whoever finds the stream empty writes a mark with a new epoch;
+should two nodes do so at once, the first mark wins and both read it there.
+
+An entry's offset is the stream offset of its message times BATCH_ENTRIES_MAX, plus its place in the
+batch: it grows, with holes, and every node computes the same.
+
+Source: https://www.rabbitmq.com/docs/streams (offsets, retention, consuming over AMQP 0-9-1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from bridge.amqp.channels import channel_on
+from bridge.amqp.link import RETRYABLE, Channel, Connection
+from bridge.amqp.publisher import PublishFailedError, publish_confirmed
+from bridge.amqp.source import SourceLostError, StockSource
+from bridge.core.backoff import Backoff
+from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, decode_batch, encode_batch
+from bridge.core.delivery import Delivery
+from bridge.core.entry import Entry, Logged, Position
+from bridge.core.errors import LogUnavailableError
+from bridge.core.health import Health
+from bridge.core.log import Reader
+from bridge.core.stats import Stats
+
+log = structlog.get_logger()
+
+EPOCH_HEADER = "x-bridge-epoch"
+MARK_HEADER = "x-bridge-mark"
+BIRTH = "birth"
+OFFSET_HEADER = "x-stream-offset"
+SEGMENT_BYTES_MAX = 100_000_000  # Retention removes whole segments, so they bound its precision.
+TAIL_PREFETCH = 1_000
+FIRST_SECONDS_MAX = 10.0
+EMPTY_SECONDS = 0.5  # How long a stream that says it is empty is given to contradict itself.
+CATCH_UP_SECONDS_MAX = 10.0
+BACKOFF_SECONDS_FIRST = 0.1
+BACKOFF_SECONDS_MAX = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the log the broker keeps, and how far back a starting node reads."""
+
+    age_seconds_max: int
+    bytes_max: int
+    read_back_seconds: float
+
+
+class StreamLog:
+    """Reads the stream on one connection after another, and tells where it is."""
+
+    def __init__(self, queue_name: str, retention: Retention, reader: Reader, stats: Stats) -> None:
+        """Read nothing yet."""
+        self.queue_name = queue_name
+        self._retention = retention
+        self._reader = reader
+        self._stats = stats
+        self._marks: dict[str, asyncio.Future[None]] = {}  # Awaited by `catch_up`; as many as callers.
+        self._epoch = ""
+        self._next: int | None = None  # The stream offset to read next; None before the first.
+        self._caught_up = asyncio.Event()  # Set while the tail is attached and up to date.
+        self._trouble = "not attached yet"
+
+    def health(self) -> Health:
+        """Tell whether this node sees the log as it is."""
+        ok = self._caught_up.is_set()
+        return Health(self.queue_name, ok, "caught up" if ok else self._trouble)
+
+    async def caught_up(self) -> None:
+        """Wait until the tail is up to date."""
+        await self._caught_up.wait()
+
+    def appender(self, channel: Channel) -> StreamAppender:
+        """Return what writes to the log over this channel, which has confirms."""
+        return StreamAppender(self, channel)
+
+    @property
+    def epoch(self) -> str:
+        """The life of the log that the tail reads; empty before it knows."""
+        return self._epoch
+
+    async def tail(self, connection: Connection) -> None:
+        """Read the log over this connection until cancelled; attach again after every trouble."""
+        backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
+        while True:
+            try:
+                await self._attend(connection, backoff)
+            except RETRYABLE as exc:
+                self._trouble = f"{type(exc).__name__}: {exc}"
+                if connection.is_closed:
+                    return  # The link makes a new one and calls again.
+                wait_seconds = backoff.next()
+                log.warning(
+                    "log.tail_lost", queue=self.queue_name, reason=self._trouble, retry_seconds=round(wait_seconds, 3)
+                )
+                await asyncio.sleep(wait_seconds)
+            finally:
+                self._caught_up.clear()
+
+    async def mark(self, channel: Channel, epoch: str, name: str) -> None:
+        """Write a message without entries. Raises PublishFailedError."""
+        headers = {EPOCH_HEADER: epoch, MARK_HEADER: name}
+        await publish_confirmed(channel, "", self.queue_name, b"", {"headers": headers})
+
+    async def catch_up(self, channel: Channel) -> None:
+        """Return once the tail has seen everything logged before the call.
+
+        Raises:
+            LogUnavailableError: it did not happen in time.
+        """
+        name = uuid4().hex
+        seen = self._marks[name] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+                await self.mark(channel, self._epoch, name)
+                await seen
+        except (TimeoutError, PublishFailedError) as exc:
+            raise LogUnavailableError("the tail of the log did not come up to date in time") from exc
+        finally:
+            del self._marks[name]
+
+    async def _attend(self, connection: Connection, backoff: Backoff) -> None:
+        async with channel_on(connection, confirms=True) as channel:
+            await self._declare(channel)
+            first_offset, epoch = await self._first(connection, channel)
+        if epoch != self._epoch:
+            if self._epoch:
+                log.error("log.new_life", queue=self.queue_name, old=self._epoch, new=epoch)
+            self._epoch, self._next = epoch, None
+        start: int | datetime
+        if self._next is None:
+            start = await self._start(connection, first_offset)
+        else:
+            start = self._next
+        async with (
+            channel_on(connection, confirms=True) as marking,
+            channel_on(connection, confirms=False) as channel,
+        ):
+            source = StockSource(
+                channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: start}
+            )
+            await source.start()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._become_current(marking, backoff))
+                while batch := await source.read():
+                    self._take(batch)
+                    await source.ack(batch[-1])
+
+    async def _become_current(self, channel: Channel, backoff: Backoff) -> None:
+        await self.catch_up(channel)
+        backoff.reset()
+        self._caught_up.set()
+        log.info("log.caught_up", queue=self.queue_name, epoch=self._epoch, next_offset=self._next)
+
+    async def _declare(self, channel: Channel) -> None:
+        await channel.declare_queue(
+            self.queue_name,
+            durable=True,
+            arguments={
+                "x-queue-type": "stream",
+                "x-max-age": f"{self._retention.age_seconds_max}s",
+                "x-max-length-bytes": self._retention.bytes_max,
+                "x-stream-max-segment-size-bytes": min(SEGMENT_BYTES_MAX, self._retention.bytes_max),
+            },
+        )
+
+    async def _first(self, connection: Connection, marking: Channel) -> tuple[int, str]:
+        """Return the offset and the epoch of the oldest message kept; begin a life if there is none."""
+        async with channel_on(connection, confirms=False) as channel:
+            source = StockSource(channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: "first"})
+            await source.start()
+            while True:
+                try:
+                    async with asyncio.timeout(EMPTY_SECONDS):
+                        delivery = (await source.read())[0]
+                except TimeoutError:
+                    await self.mark(marking, uuid4().hex, BIRTH)
+                    async with asyncio.timeout(FIRST_SECONDS_MAX):
+                        delivery = (await source.read())[0]
+                at = _stream_offset(delivery)
+                epoch = delivery.headers.get(EPOCH_HEADER)
+                if isinstance(epoch, str):
+                    # A node that had not noticed the old stream's end may have written first, under
+                    # the old name: then the new life is called after it, the same by everybody.
+                    born = at > 0 or delivery.headers.get(MARK_HEADER) == BIRTH
+                    return at, epoch if born else f"{epoch}+"
+                self._damaged(delivery, "it carries no epoch")
+                await source.ack(delivery)
+
+    async def _start(self, connection: Connection, first_offset: int) -> int:
+        """Return the stream offset to read from: so far back as the settings say, and one message more.
+
+        That one tells up to where the log is known to have nothing for the window.
+        """
+        since = datetime.now(UTC) - timedelta(seconds=self._retention.read_back_seconds)
+        async with channel_on(connection, confirms=False) as channel:
+            source = StockSource(channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: since})
+            await source.start()
+            try:
+                async with asyncio.timeout(EMPTY_SECONDS):
+                    newer = _stream_offset((await source.read())[0])
+            except TimeoutError:
+                newer = await self._last(connection) + 1
+        return max(first_offset, newer - 1)
+
+    async def _last(self, connection: Connection) -> int:
+        """Return the stream offset of the newest message; there is at least one."""
+        async with channel_on(connection, confirms=False) as channel:
+            source = StockSource(channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: "last"})
+            await source.start()
+            async with asyncio.timeout(FIRST_SECONDS_MAX):
+                return _stream_offset((await source.read())[-1])
+
+    def _take(self, batch: Sequence[Delivery]) -> None:
+        """Hand a run of messages to the reader."""
+        run: list[Logged] = []
+        for delivery in batch:
+            at = _stream_offset(delivery)
+            if self._next is None:
+                self._reader.begin(Position(self._epoch, _last_offset(delivery, at)))
+            elif at > self._next:
+                # Retention has overtaken us: what is between is gone, and that must not be silent.
+                log.error("log.gap", queue=self.queue_name, expected=self._next, got=at)
+                self._reader.receive(run)
+                run = []
+                self._reader.begin(Position(self._epoch, at * BATCH_ENTRIES_MAX - 1))
+                run += self._entries(delivery, at)
+            elif at == self._next:
+                run += self._entries(delivery, at)
+            else:
+                continue  # RabbitMQ starts at the chunk that holds an offset; this was seen before.
+            self._next = at + 1
+        if run:
+            self._reader.receive(run)
+        if self._next is not None:
+            self._reader.advance((self._next - 1) * BATCH_ENTRIES_MAX)
+        self._resolve(batch)
+
+    def _entries(self, delivery: Delivery, at: int) -> list[Logged]:
+        if MARK_HEADER in delivery.headers:
+            return []
+        try:
+            entries = decode_batch(delivery.body)
+        except DamagedError as exc:
+            self._damaged(delivery, str(exc))
+            return []
+        return [Logged(offset, entry) for offset, entry in enumerate(entries, at * BATCH_ENTRIES_MAX)]
+
+    def _resolve(self, batch: Sequence[Delivery]) -> None:
+        """Tell those who wait for a mark that it, and all before it, has been handed out."""
+        for delivery in batch:
+            name = delivery.headers.get(MARK_HEADER)
+            seen = self._marks.get(name) if isinstance(name, str) else None
+            if seen is not None and not seen.done():
+                seen.set_result(None)
+
+    def _damaged(self, delivery: Delivery, reason: str) -> None:
+        self._stats.log_damaged += 1
+        log.error("log.damaged", queue=self.queue_name, stream_offset=_stream_offset(delivery), reason=reason)
+
+
+class StreamAppender:
+    """Writes to the stream over the channel that the deliveries came from.
+
+    Over that very channel, because the broker handles a channel's commands in order and gives its
+    deliveries to another node only after it is gone: whoever gets them next finds in the log
+    whatever was written here.
+    """
+
+    def __init__(self, stream: StreamLog, channel: Channel) -> None:
+        """`channel` has confirms."""
+        self._stream = stream
+        self._channel = channel
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Write entries in order, in as few messages as can be.
+
+        Raises:
+            LogUnavailableError: a message was not confirmed.
+        """
+        if not self._stream.health().ok:
+            # Without a tail nobody here vouches for the epoch, and no duplicate would be noticed.
+            raise LogUnavailableError("the tail of the log is not attached")
+        headers = {EPOCH_HEADER: self._stream.epoch}
+        for start in range(0, len(entries), BATCH_ENTRIES_MAX):
+            body = encode_batch(entries[start : start + BATCH_ENTRIES_MAX])
+            try:
+                await publish_confirmed(self._channel, "", self._stream.queue_name, body, {"headers": headers})
+            except PublishFailedError as exc:
+                raise LogUnavailableError(str(exc)) from exc
+
+    async def catch_up(self) -> None:
+        """Return once this node has seen everything logged before the call. Raises LogUnavailableError."""
+        await self._stream.catch_up(self._channel)
+
+
+def _stream_offset(delivery: Delivery) -> int:
+    offset: Any = delivery.headers.get(OFFSET_HEADER)
+    if not isinstance(offset, int):
+        raise SourceLostError(f"the queue is no stream: a delivery has no {OFFSET_HEADER}")
+    return offset
+
+
+def _last_offset(delivery: Delivery, at: int) -> int:
+    """Return the offset of the last entry of a message."""
+    try:
+        return at * BATCH_ENTRIES_MAX + max(0, len(decode_batch(delivery.body)) - 1)
+    except DamagedError:
+        return at * BATCH_ENTRIES_MAX

@@ -1,0 +1,94 @@
+"""Says in a publisher's words what pydantic found wrong with a payload.
+
+pydantic speaks of Python: of instances, of decimals, and once per branch of a union. The publisher
+wrote JSON, possibly in another language, and made one mistake at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from bridge.core.errors import Reason, Refused, shown
+from bridge.core.rooms import ROOM_ID_PATTERN
+
+_TYPES = {
+    "bool_type": "true or false",
+    "datetime_type": "an ISO 8601 time as text",
+    "decimal_type": "a number or a number in quotes",
+    "dict_type": "a JSON object",
+    "int_type": "a whole number, without quotes",
+    "is_instance_of": "a number, without quotes",  # A strict Decimal.
+    "list_type": "a list",
+    "model_type": "a JSON object",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
+_LIMITS = {
+    "datetime_from_date_parsing": 'must be an ISO 8601 time, such as "2026-11-21T10:00:00.000Z": {error}',
+    "datetime_parsing": 'must be an ISO 8601 time, such as "2026-11-21T10:00:00.000Z": {error}',
+    "decimal_max_digits": "must have at most {max_digits} digits",
+    "decimal_max_places": "must have at most {decimal_places} digits after the point",
+    "decimal_parsing": 'must be a number, such as "29.90"',
+    "decimal_whole_digits": "must have at most {whole_digits} digits before the point",
+    "finite_number": "is too large a number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must not be empty",
+    "too_long": "must have at most {max_length} items",
+}
+_ROOM_ID = "must be 1 to 128 characters without white space, commas and *"
+
+
+def complaint(exc: ValidationError, payload: dict[str, Any]) -> Refused:
+    """Return the refusal of a payload, for the first field at fault."""
+    located = [(_path(error, payload), error) for error in exc.errors(include_url=False)]
+    first = located[0][0][:1]
+    same_field = [path for path, _ in located if path[:1] == first]
+    # Of a union, the branch that got furthest is the one that was meant.
+    path = max(same_field, key=len)
+    errors = [error for error_path, error in located if error_path == path]
+    field = ".".join(path)
+    if errors[0]["type"] == "missing":
+        return Refused(Reason.MISSING_FIELD, f"{field} is required and missing", field=field)
+    message = f"{field} {_in_words(errors)} (got {shown(errors[0]['input'])})"
+    return Refused(Reason.BAD_FIELD, message.lstrip(), field=field)
+
+
+def _in_words(errors: Iterable[ErrorDetails]) -> str:
+    """Make one statement of what is wrong with one value, which each branch of a union refused."""
+    types = dict.fromkeys(_TYPES[error["type"]] for error in errors if error["type"] in _TYPES)
+    others = dict.fromkeys(_limit(error) for error in errors if error["type"] not in _TYPES)
+    # Where one branch took the type and minded the value, the other branches' minding the type is noise.
+    return " or ".join(others) if others else f"must be {' or '.join(types)}"
+
+
+def _limit(error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    if error["type"] == "string_pattern_mismatch" and context["pattern"] == ROOM_ID_PATTERN:
+        return _ROOM_ID
+    if error["type"] in _LIMITS:
+        return _LIMITS[error["type"]].format(**context)
+    message = error["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _path(error: ErrorDetails, payload: object) -> tuple[str, ...]:
+    """Return where in the payload an error is: its location without the names of union branches."""
+    path: list[str] = []
+    node = payload
+    location = error["loc"]
+    for depth, part in enumerate(location, 1):
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        elif error["type"] != "missing" or depth < len(location):
+            continue
+        path.append(str(part))
+    return tuple(path)
