@@ -45,8 +45,7 @@ from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest
 from bridge.settings import Settings, SettingsError
-from bridge.ws.connection import Connection, text_frame
-from bridge.ws.dialects.bridge_v1 import encode_event
+from bridge.ws.connection import Connection, event_frame
 from bridge.ws.handshake import OriginRules
 from bridge.ws.server import SocketLimits, SocketServer
 from consumers import domains as built_in_domains
@@ -153,7 +152,7 @@ class Bridge:
         self._reader = _NodeReader(
             self._recent,
             Fanout(
-                self.hub, self.window, encode=_encode, on_new_life=self._restart_sockets, stats=self.stats
+                self.hub, self.window, frame=event_frame, on_new_life=self._restart_sockets, stats=self.stats
             ),
         )
         topology = topology_of(settings, self.catalogue)
@@ -273,7 +272,7 @@ class Bridge:
             hub=self.hub,
             rules=SessionRules(
                 access=AccessRules(frozenset(settings.auth.public_kinds)),
-                position=lambda: self.window.position,
+                window=self.window,
                 rooms_max=ws.rooms_per_socket_max,
                 commands_per_second_max=ws.commands_per_second_max,
                 commands_burst_max=ws.commands_burst_max,
@@ -342,7 +341,3 @@ class _NodeReader:
 
 async def _at_once() -> None:
     """Be ready."""
-
-
-def _encode(logged: Logged, room: str) -> bytes:
-    return text_frame(encode_event(logged, room))

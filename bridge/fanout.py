@@ -39,18 +39,18 @@ class Fanout(Generic[M]):
         hub: Hub[M],
         window: Window,
         *,
-        encode: Callable[[Logged, str], bytes],
+        frame: Callable[[Logged, str], Frame],
         on_new_life: Callable[[], None],
         stats: Stats,
     ) -> None:
-        """`encode` makes the bytes of an entry as the sockets of one room get it.
+        """`frame` makes an entry into what the sockets of one room get.
 
         `on_new_life` is called when the log starts over, or has a hole: every socket must then be
         closed, since none can know what it missed.
         """
         self._hub = hub
         self._window = window
-        self._encode = encode
+        self._frame = frame
         self._on_new_life = on_new_life
         self._stats = stats
 
@@ -88,7 +88,7 @@ class Fanout(Generic[M]):
         entry = logged.entry
         reached = False
         for room, members in self._hub.audience(entry.targets):
-            frame = Frame(self._encode(logged, room), entry.policy, entry.conflate_key, logged.offset)
+            frame = self._frame(logged, room)
             for member in members:
                 member.offer(frame)
             touched.update(dict.fromkeys(members))

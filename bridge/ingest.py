@@ -7,7 +7,9 @@ or dead-lettered and confirmed, or not worth logging: ack. Our own failure: it s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from traceback import extract_tb
 from typing import Protocol
 
 import structlog
@@ -68,6 +70,8 @@ class Ingest:
     async def _settle(
         self, batch: Sequence[Delivery], source: Source, event_log: Appender, dead_letters: DeadLetters
     ) -> None:
+        now = batch[-1].received_at
+        self.recent.expire(now)
         entries: list[Entry] = []
         fresh: set[EventKey] = set()
         verdicts: list[tuple[Delivery, Verdict]] = []
@@ -75,16 +79,17 @@ class Ingest:
             verdict = self._judge(delivery)
             if verdict.fate is Fate.LOGGED:
                 new = [
-                    entry for entry in verdict.entries if entry.key not in self.recent and entry.key not in fresh
+                    entry
+                    for entry in verdict.entries
+                    if entry.key not in self.recent and entry.key not in fresh
                 ]
                 if not new:
-                    verdict = Verdict(Fate.DUPLICATE, verdict.event_type, verdict.event_id)
+                    verdict = replace(verdict, fate=Fate.DUPLICATE, entries=())
                 fresh.update(entry.key for entry in new)
                 entries += new
             verdicts.append((delivery, verdict))
         if entries:
             await event_log.append(entries)
-            now = batch[-1].received_at
             for key in fresh:
                 self.recent.remember(key, now)
         for delivery, verdict in verdicts:
@@ -92,26 +97,33 @@ class Ingest:
                 await dead_letters.bury(delivery, self.domain.name, verdict.refused)
             elif verdict.fate is Fate.FAILED:
                 await source.requeue(delivery)
-        await source.ack(batch[-1])
+        # Not the last of the batch: to ack what was requeued is an error that closes the channel.
+        settled = [delivery for delivery, verdict in verdicts if verdict.fate is not Fate.FAILED]
+        if settled:
+            await source.ack(settled[-1])
         self._count(verdicts)
 
     def _judge(self, delivery: Delivery) -> Verdict:
         try:
             return self.intake.judge(delivery)
-        except Exception:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the queue moves on
             # Our mistake, not the publisher's: the event stays in the queue, up to its delivery limit.
-            log.exception(
+            log.error(  # noqa: TRY400 - an exception's text may quote the payload
                 "ingest.failed",
                 domain=self.domain.name,
                 routing_key=delivery.routing_key,
                 event_id=delivery.message_id or "",
+                error=type(exc).__name__,
+                where=_where(exc),
             )
             return Verdict(Fate.FAILED, event_id=delivery.message_id or "")
 
     def _count(self, verdicts: Sequence[tuple[Delivery, Verdict]]) -> None:
         name = self.domain.name
         for delivery, verdict in verdicts:
-            self.stats.deliveries[name, verdict.event_type, verdict.fate] += 1
+            # A name that no domain declares is the publisher's: as a label it would be without bounds.
+            event_type = verdict.event_type if verdict.declared else ""
+            self.stats.deliveries[name, event_type, verdict.fate] += 1
             match verdict.fate:
                 case Fate.DEAD if verdict.refused is not None:
                     self.stats.dead_letters[name, verdict.refused.reason] += 1
@@ -123,7 +135,6 @@ class Ingest:
                         trace=verdict.traceparent,
                         reason=verdict.refused.reason.value,
                         field=verdict.refused.field,
-                        message=verdict.refused.message,
                     )
                 case Fate.LATE:
                     log.info(
@@ -144,3 +155,10 @@ class Ingest:
                         event_id=verdict.event_id,
                         trace=verdict.traceparent,
                     )
+
+
+def _where(exc: Exception) -> str:
+    """Return the lines of code that an exception went through, the innermost last."""
+    return " > ".join(
+        f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(exc.__traceback__)
+    )

@@ -41,6 +41,12 @@ CUSTOMARY: dict[str, tuple[str, ...]] = {
     "NEXTAUTH_SECRET": ("auth", "secret"),
 }
 EXAMPLE_WORDS = ("changeme", "yoursecret", "example", "replaceme", "secretkey", "supersecret", "mysecret")
+_ADVICE = {  # By pydantic's type of error.
+    "extra_forbidden": "there is no such setting; remove it or correct its name",
+    "missing": "is not set and has no default; set {names}",
+    "model_type": "is a group of settings; set one of them, such as {variable}__…",
+    "tuple_type": "must be a list; in a variable, separate its items with commas",
+}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[^/*\s]+")
 
 
@@ -56,9 +62,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 class _Section(BaseModel):
     # Input stays out of errors: it could be a secret, and an error could come into a traceback.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
 
 class Amqp(_Section):
@@ -120,7 +124,7 @@ class Auth(_Section):
     def _are_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for kind in value:
             if parse_room(f"{kind}:1") is None:
-                raise ValueError(f"{kind!r} is not a kind of room: write the word before the colon, as in device:d7")
+                raise ValueError(f"{kind!r} is not a kind of room: write what stands before the colon")
             if kind in ("user", "role"):
                 raise ValueError(f"rooms of the kind {kind!r} are never public: remove it")
         return value
@@ -133,9 +137,7 @@ class Auth(_Section):
         if any(word in letters for word in EXAMPLE_WORDS):
             raise ValueError("is an example, known to everybody; generate one: openssl rand -hex 32")
         if len(text.encode()) < SECRET_BYTES_MIN:
-            raise ValueError(
-                f"is shorter than {SECRET_BYTES_MIN} bytes; generate one: openssl rand -hex 32"
-            )
+            raise ValueError(f"is shorter than {SECRET_BYTES_MIN} bytes; generate one: openssl rand -hex 32")
         return value
 
 
@@ -271,7 +273,9 @@ def _read_file(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
-        problems.append(f"{path}: cannot be read: {_cause(exc)}; set {CONFIG_VARIABLE} to the file's path")
+        problems.append(
+            f"{path}: cannot be read: {_cause(exc)}; set {CONFIG_VARIABLE} to the path of a file that can"
+        )
     except tomllib.TOMLDecodeError as exc:
         problems.append(f"{path}: is not TOML: {exc}; correct it, or set {CONFIG_VARIABLE} to another file")
     return {}
@@ -283,7 +287,9 @@ def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
     for name, path in CUSTOMARY.items():
         _put(values, path, _value(environ, name, problems))
     ours = {
-        name.removesuffix(FILE_SUFFIX) for name in environ if name.startswith(PREFIX) and name != CONFIG_VARIABLE
+        name.removesuffix(FILE_SUFFIX)
+        for name in environ
+        if name.startswith(PREFIX) and name != CONFIG_VARIABLE
     }
     for name in sorted(ours):
         path = tuple(name.removeprefix(PREFIX).lower().split("__"))
@@ -339,19 +345,9 @@ def _problem(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     customary = [name for name, target in CUSTOMARY.items() if target == path]
     names = " or ".join([variable, *customary])
     where = f"{names} (in the file: {'.'.join(path)})"
-    match error["type"]:
-        case "missing" if path == ("auth",):
-            return _problem({**error, "loc": ("auth", "secret")})
-        case "missing" if path == ("amqp",):
-            return _problem({**error, "loc": ("amqp", "url")})
-        case "missing":
-            return f"{where}: is not set and has no default; set {names}"
-        case "extra_forbidden":
-            return f"{where}: there is no such setting; remove it or correct its name"
-        case "model_type":
-            return f"{where}: is a group of settings; set one of them, such as {variable}__…"
-        case "tuple_type":
-            return f"{where}: must be a list; in a variable, separate its items with commas"
-        case _:
-            message = error["msg"].removeprefix("Value error, ")
-            return f"{where}: {message[:1].lower()}{message[1:]}"
+    if error["type"] == "missing" and path in (("amqp",), ("auth",)):  # What is needed of a whole group.
+        return _problem({**error, "loc": (*path, {"amqp": "url", "auth": "secret"}[path[0]])})
+    if error["type"] in _ADVICE:
+        return f"{where}: {_ADVICE[error['type']].format(names=names, variable=variable)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[:1].lower()}{message[1:]}"

@@ -67,11 +67,19 @@ class KeptProcess:
         """Whether it has not ended yet."""
         return self.status is None
 
+    def wait(self, seconds_max: float | None = None) -> bool:
+        """Wait for its end, and tell whether it has come in time."""
+        try:
+            self._process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def stop(self, hurry: threading.Event | None = None) -> None:
         """Ask it to stop and wait for its end. It is killed after the grace, or when `hurry` is set."""
         self._tell(keeper.STOP)
         deadline = time.monotonic() + self._grace_seconds + KEEPER_SECONDS_MAX
-        while not self._ended_within(POLL_SECONDS) and time.monotonic() < deadline:
+        while not self.wait(POLL_SECONDS) and time.monotonic() < deadline:
             if hurry and hurry.is_set():
                 break
         self.kill()
@@ -79,7 +87,7 @@ class KeptProcess:
     def kill(self) -> None:
         """End it at once with SIGKILL, and wait for its end. Does nothing when it has ended."""
         self._tell(keeper.KILL)
-        if not self._ended_within(KEEPER_SECONDS_MAX):
+        if not self.wait(KEEPER_SECONDS_MAX):
             self._process.kill()  # The keeper hangs, which takes a stopped or a sick machine.
             self._process.wait()
         self._close()
@@ -94,10 +102,3 @@ class KeptProcess:
         pipe = self._process.stdin
         if pipe:
             pipe.close()
-
-    def _ended_within(self, seconds: float) -> bool:
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import aio_pika
 import structlog
@@ -25,7 +26,19 @@ from bridge.core.errors import LogUnavailableError
 from bridge.core.health import Health
 from bridge.core.stats import Stats
 
-__all__ = ["CONNECT_ERRORS", "RETRYABLE", "Channel", "Connection", "ConnectionLostError", "Link", "Work", "connect"]
+__all__ = [
+    "CONNECT_ERRORS",
+    "RETRYABLE",
+    "Channel",
+    "Connection",
+    "ConnectionLostError",
+    "Link",
+    "Work",
+    "connect",
+    "first_reason",
+    "is_open",
+    "unless",
+]
 
 log = structlog.get_logger()
 
@@ -33,8 +46,13 @@ CONNECT_SECONDS_MAX = 5.0
 CLOSE_SECONDS_MAX = 2.0
 HEARTBEAT_SECONDS = 10
 BACKOFF_SECONDS_FIRST = 0.2
-BACKOFF_SECONDS_MAX = 3.0  # Consumption is to be back within 5 s of the broker being back.
+BACKOFF_SECONDS_MAX = 2.0  # Consumption is to be back within 5 s of the broker being back.
+STEADY_SECONDS = 10.0  # A connection that has lived so long begins the back-off anew.
+PULSE_SECONDS = 2.0
+PULSE_SECONDS_MAX = 5.0
 CONNECT_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
+
+T = TypeVar("T")
 
 
 class ConnectionLostError(Exception):
@@ -66,6 +84,23 @@ async def connect(url: str, name: str) -> Connection:
     )
 
 
+def is_open(connection: Connection) -> bool:
+    """Tell whether a connection is there. (aio-pika's own `is_closed` tells only whether we closed it.)"""
+    return connection.connected.is_set()
+
+
+async def unless(stopping: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """Await some work, but not past a stop: then it is cancelled, and None is returned."""
+    tasks = (asyncio.ensure_future(work), asyncio.ensure_future(stopping.wait()))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].result() if tasks[0].done() else None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
 Work = Callable[[Connection], Awaitable[None]]
 
 
@@ -91,7 +126,7 @@ class Link:
 
     def health(self) -> Health:
         """Tell whether the connection is there."""
-        connected = self._connection is not None and not self._connection.is_closed
+        connected = self._connection is not None and is_open(self._connection)
         return Health(self._name, connected, "connected" if connected else self._trouble)
 
     async def run(self) -> None:
@@ -101,7 +136,7 @@ class Link:
             try:
                 await self._one_connection(backoff)
             except* RETRYABLE as group:
-                self._trouble = _first_reason(group)
+                self._trouble = first_reason(group)
                 self._stats.reconnects += 1
                 wait_seconds = backoff.next()
                 log.warning(
@@ -117,41 +152,80 @@ class Link:
         self._stopping.set()
 
     async def _one_connection(self, backoff: Backoff) -> None:
-        connection = await connect(self._url, self._name)
+        connection = await unless(self._stopping, connect(self._url, self._name))
+        if connection is None:
+            return
+        steady = asyncio.get_running_loop().call_later(STEADY_SECONDS, backoff.reset)
         try:
             self._connection = connection
             log.info("amqp.connected", link=self._name)
             async with asyncio.TaskGroup() as tasks:
-                beside = [tasks.create_task(self._watch(connection))]
+                beside = [tasks.create_task(_watch(connection))]
                 beside += [tasks.create_task(_awaiting(helper(connection))) for helper in self._helpers]
                 working = [tasks.create_task(_awaiting(work(connection))) for work in self._works]
                 await asyncio.wait(working)
-                backoff.reset()
                 for task in beside if self._stopping.is_set() else ():
                     task.cancel()
         finally:
+            steady.cancel()
             self._connection = None
             with contextlib.suppress(*RETRYABLE):  # One that does not answer is left to the heartbeat.
                 async with asyncio.timeout(CLOSE_SECONDS_MAX):
                     await connection.close()
 
-    @staticmethod
-    async def _watch(connection: Connection) -> None:
-        await connection.closed()
-        raise ConnectionLostError("the connection was closed")
-
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not through a stop."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+        await unless(self._stopping, asyncio.sleep(seconds))
+
+
+async def _watch(connection: Connection) -> None:
+    """Watch over a connection.
+
+    Raises:
+        ConnectionLostError: it has ended, or the broker does not answer. A connection can be cut
+            without either end being told; asking is sooner than the heartbeat.
+    """
+    gone: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+    connection.close_callbacks.add(lambda _, exc: None if gone.done() else gone.set_result(exc))
+    while is_open(connection):
+        await asyncio.wait((gone,), timeout=PULSE_SECONDS)
+        if is_open(connection) and not await _answers(connection):
+            raise ConnectionLostError(f"the broker did not answer within {PULSE_SECONDS_MAX:g} s")
+    reason = gone.result() if gone.done() else None
+    raise ConnectionLostError(f"the connection was closed{f': {reason}' if reason else ''}")
+
+
+async def _answers(connection: Connection) -> bool:
+    """Tell whether the broker answers, or has told us that it will not for a while."""
+    try:
+        async with asyncio.timeout(PULSE_SECONDS_MAX):
+            channel = await connection.channel(publisher_confirms=False)
+            await channel.close()
+    except TimeoutError:
+        return await _blocked(connection)
+    except RETRYABLE:
+        return not is_open(connection)
+    return True
+
+
+async def _blocked(connection: Connection) -> bool:
+    """Tell whether the broker does not read from us because of an alarm (/docs/connection-blocked)."""
+    if connection.transport is None:
+        return False
+    try:
+        async with asyncio.timeout(0):
+            await connection.transport.ready()
+    except TimeoutError:
+        return True
+    return False
 
 
 async def _awaiting(work: Awaitable[None]) -> None:
     await work
 
 
-def _first_reason(group: BaseExceptionGroup[BaseException]) -> str:
+def first_reason(group: BaseExceptionGroup[BaseException]) -> str:
+    """Return what the first exception inside a group says."""
     exc: BaseException = group
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -18,13 +18,14 @@ TOKEN_CHARACTERS_MAX = 8_192
 ROLES_MAX = 50
 ROOM_PATTERNS_MAX = 200
 ROOM_PATTERN_CHARACTERS_MAX = 200
+EXPIRES_AT_MAX = 253_402_300_799 - 3_600  # The year 9999, less the largest leeway.
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
     """What a token must be signed with and say. `secret` is never logged."""
 
-    secret: str
+    secret: str = field(repr=False)
     audience: str | None
     issuer: str | None
     leeway_seconds: float
@@ -60,7 +61,7 @@ class TokenVerifier:
             user_id=user_id,
             roles=self._roles(claims),
             rooms=self._rooms(claims),
-            expires_at=float(claims["exp"]) + self._rules.leeway_seconds,
+            expires_at=self._expires_at(claims),
         )
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -96,21 +97,29 @@ class TokenVerifier:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError) as exc:
             raise TokenRejected("malformed", "the token is not a JSON Web Token") from exc
 
+    def _expires_at(self, claims: Mapping[str, Any]) -> float:
+        expires_at = int(claims["exp"])  # As the verification did, and it did not fail.
+        if expires_at > EXPIRES_AT_MAX:
+            raise TokenRejected("bad_claim", "the claim exp is not a time in seconds; is it in milliseconds?")
+        return expires_at + self._rules.leeway_seconds
+
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[str]:
-        value = claims.get(self._rules.roles_claim, claims.get("role", []))
+        name = self._rules.roles_claim
+        value = claims.get(name, claims.get("role", []))
         roles = [value] if isinstance(value, str) else value
         if not isinstance(roles, list) or len(roles) > ROLES_MAX:
-            raise TokenRejected("bad_claim", f"the claim {self._rules.roles_claim} is not a list of roles")
+            raise TokenRejected("bad_claim", f"the claim {name} is not a list of roles")
         if not all(isinstance(role, str) and parse_room(role_room(role)) for role in roles):
-            raise TokenRejected("bad_claim", f"the claim {self._rules.roles_claim} holds what is no role name")
+            raise TokenRejected("bad_claim", f"the claim {name} holds what is no role name")
         return frozenset(roles)
 
     def _rooms(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
-        rooms = claims.get(self._rules.rooms_claim, [])
+        name = self._rules.rooms_claim
+        rooms = claims.get(name, [])
         if not isinstance(rooms, list) or len(rooms) > ROOM_PATTERNS_MAX:
-            raise TokenRejected("bad_claim", f"the claim {self._rules.rooms_claim} is not a list of rooms")
+            raise TokenRejected("bad_claim", f"the claim {name} is not a list of rooms")
         if not all(isinstance(room, str) and len(room) <= ROOM_PATTERN_CHARACTERS_MAX for room in rooms):
-            raise TokenRejected("bad_claim", f"the claim {self._rules.rooms_claim} holds what is no room pattern")
+            raise TokenRejected("bad_claim", f"the claim {name} holds what is no room pattern")
         return tuple(rooms)
 
 

@@ -100,8 +100,9 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a ping."""
+    """The answer to a ping. `position` is where the session is, None before it is open."""
 
+    position: Position | None = None
     id: CommandId = None
 
 

@@ -34,7 +34,7 @@ _LIMITS = {
     "decimal_max_places": "must have at most {decimal_places} digits after the point",
     "decimal_parsing": 'must be a number, such as "29.90"',
     "decimal_whole_digits": "must have at most {whole_digits} digits before the point",
-    "finite_number": "is too large a number",
+    "finite_number": "must be a finite number",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
@@ -81,14 +81,21 @@ def _limit(error: ErrorDetails) -> str:
 def _path(error: ErrorDetails, payload: object) -> tuple[str, ...]:
     """Return where in the payload an error is: its location without the names of union branches."""
     path: list[str] = []
-    node = payload
-    location = error["loc"]
-    for depth, part in enumerate(location, 1):
-        if isinstance(node, dict) and part in node:
+    node: Any = payload
+    for part in error["loc"]:
+        if _has(node, part):
             node = node[part]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        elif error["type"] != "missing" or depth < len(location):
-            continue
-        path.append(str(part))
+            path.append(str(part))
+    if error["type"] == "missing":
+        path.append(str(error["loc"][-1]))
     return tuple(path)
+
+
+def _has(node: object, part: str | int) -> bool:
+    match node:
+        case dict():
+            return part in node
+        case list():
+            return isinstance(part, int) and part < len(node)
+        case _:
+            return False

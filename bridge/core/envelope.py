@@ -133,7 +133,9 @@ def _parse_object(body: bytes, field: str = "") -> dict[str, Any]:
     except ValueError as exc:
         raise _not_json(body, what, field, exc) from exc
     if not isinstance(value, dict):
-        raise Refused(Reason.NOT_AN_OBJECT, f"{what} is {shown(value)}; it must be a JSON object", field=field)
+        raise Refused(
+            Reason.NOT_AN_OBJECT, f"{what} is {shown(value)}; it must be a JSON object", field=field
+        )
     return value
 
 
@@ -188,7 +190,9 @@ def _cloud_event_data(payload: dict[str, Any]) -> dict[str, Any]:
             raise Refused(Reason.BAD_ENVELOPE, "data_base64 is not base64", field="data_base64") from exc
     if not isinstance(data, dict):
         raise Refused(
-            Reason.BAD_ENVELOPE, f"the CloudEvent's data is {shown(data)}; it must be a JSON object", field="data"
+            Reason.BAD_ENVELOPE,
+            f"the CloudEvent's data is {shown(data)}; it must be a JSON object",
+            field="data",
         )
     return data
 

@@ -12,16 +12,14 @@ SHOWN_CHARACTERS_MAX = 80
 
 def shown(value: object) -> str:
     """Show a value at fault as the JSON that it was, on one line, cut where it gets long."""
-    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, _JSON_TYPES) else str(value)
+    is_json = isinstance(value, bool | dict | float | int | list | str | None)
+    text = json.dumps(value, ensure_ascii=False, default=str) if is_json else str(value)
     return cut(text, SHOWN_CHARACTERS_MAX)
 
 
 def cut(text: str, characters_max: int) -> str:
     """Return the text, or its beginning and an ellipsis, in this many characters."""
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
-
-
-_JSON_TYPES = (bool, dict, float, int, list, str, type(None))
 
 
 class Reason(StrEnum):

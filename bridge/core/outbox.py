@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from bridge.core.close import SLOW, CloseReason
 from bridge.core.policy import Policy
-from bridge.core.stats import Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +47,16 @@ class OutboxLimits:
 class Outbox:
     """The frames that wait for one socket, in log order."""
 
-    __slots__ = ("_bytes", "_frames", "_gap", "_limits", "_stats")
+    __slots__ = ("_bytes", "_frames", "_gap", "_limits", "conflated", "dropped")
 
-    def __init__(self, limits: OutboxLimits, stats: Stats) -> None:
-        """Start empty. `limits` and `stats` are shared by all outboxes."""
+    def __init__(self, limits: OutboxLimits) -> None:
+        """Start empty. `limits` is shared by all outboxes."""
         self._limits = limits
-        self._stats = stats
         self._frames: list[Frame] = []
         self._bytes = 0
         self._gap: Gap | None = None  # Set while dropped frames have not been reported.
+        self.conflated = 0
+        self.dropped = 0
 
     def __bool__(self) -> bool:
         """Tell whether there is something to write: frames, or a gap to report."""
@@ -115,7 +115,7 @@ class Outbox:
         kept = [
             frame for frame in self._frames if not frame.conflate_key or newest[frame.conflate_key] is frame
         ]
-        self._stats.frames_conflated += len(self._frames) - len(kept)
+        self.conflated += len(self._frames) - len(kept)
         self._keep(kept)
 
     def _drop_oldest(self) -> None:
@@ -133,9 +133,10 @@ class Outbox:
         self._keep(kept)
 
     def _report(self, frame: Frame) -> None:
-        self._stats.frames_dropped += 1
+        self.dropped += 1
         gap = self._gap or Gap(0, frame.offset, frame.offset)
-        self._gap = Gap(gap.events + 1, min(gap.first_offset, frame.offset), max(gap.last_offset, frame.offset))
+        first = min(gap.first_offset, frame.offset)
+        self._gap = Gap(gap.events + 1, first, max(gap.last_offset, frame.offset))
 
     def _keep(self, frames: list[Frame]) -> None:
         self._frames = frames

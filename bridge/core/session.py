@@ -9,7 +9,7 @@ Every method returns effects, to be carried out in their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -35,6 +35,8 @@ from bridge.core.commands import (
 from bridge.core.entry import Position
 from bridge.core.errors import BadMessage, TokenRejected
 from bridge.core.limits import TokenBucket
+from bridge.core.replay import Owed, Replay
+from bridge.core.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,14 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Put the socket into these rooms."""
+    """Put the socket into these rooms: it gets what is logged from now on."""
 
     rooms: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Send what `owed` returns, at the client's pace, until the session is live; then join its rooms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class Close:
     reason: CloseReason
 
 
-Effect = Say | Join | Leave | Verify | Close
+Effect = Say | Join | Resume | Leave | Verify | Close
 
 
 class State(Enum):
@@ -89,7 +96,7 @@ class SessionRules:
     """What all sessions of a node share. Times in seconds."""
 
     access: AccessRules
-    position: Callable[[], Position]
+    window: Window
     rooms_max: int
     commands_per_second_max: float
     commands_burst_max: int
@@ -109,6 +116,8 @@ class Session:
         "_expiring_said",
         "_identifying",
         "_mistakes",
+        "_owed",
+        "_replay",
         "_rules",
         "client_id",
         "principal",
@@ -123,9 +132,11 @@ class Session:
         self._commands: TokenBucket | None = None  # Made with the first command: many sockets send none.
         self._mistakes: TokenBucket | None = None  # Made with the first mistake.
         self._expiring_said = False
+        self._replay: Replay | None = None  # Set while older events are owed.
+        self._owed: list[Owed] = []  # Read from the replay and not sent yet, the next one last.
         self.client_id = client_id
         self.principal: Principal | None = None
-        self.rooms: dict[str, None] = {}  # In the order of joining.
+        self.rooms: dict[str, int] = {}  # Each with the offset after which this session gets what goes there.
         self.state = State.AWAITING_HELLO
 
     def receive(self, command: Command, now: float) -> list[Effect]:
@@ -151,7 +162,7 @@ class Session:
             case Unsubscribe():
                 return self._unsubscribe(command)
             case Ping():
-                return [Say(Pong(command.id))]
+                return [Say(Pong(self._rules.window.position if self.live else None, command.id))]
             case Auth():
                 if self._identifying is not None:
                     return self.refuse(_not_ready(command), now)
@@ -193,6 +204,44 @@ class Session:
             )
         return self.close(UNAUTHENTICATED.because(f"{rejected.reason}: {rejected.message}"))
 
+    @property
+    def live(self) -> bool:
+        """Whether nothing is owed: events come as they are logged."""
+        return self._replay is None
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the client has seen more of this life of the log than the node: it will catch up."""
+        since = self._identifying.since if isinstance(self._identifying, Hello) else None
+        window = self._rules.window
+        return since is not None and since.epoch == window.epoch and since.offset > window.head
+
+    def owed(self, *, entries_max: int, bytes_max: int) -> list[Owed] | None:
+        """Return the next entries owed, in order: at least one, as long as there are any.
+
+        The session is `live` when nothing is left after them. None means that what is owed has left
+        the window: the caller must close the socket.
+        """
+        taken: list[Owed] = []
+        bytes_taken = 0
+        while self._replay is not None and len(taken) < entries_max:
+            if self._owed:
+                size = len(self._owed[-1].logged.entry.payload)
+                if taken and bytes_taken + size > bytes_max:
+                    break
+                bytes_taken += size
+                taken.append(self._owed.pop())
+            elif self._replay.done:
+                break
+            else:
+                found = self._replay.read(self.rooms, entries_max)
+                if found is None:
+                    return None
+                self._owed = found[::-1]
+        if self._replay is not None and not self._owed and self._replay.done:
+            self._replay = None
+        return taken
+
     def tick(self, now: float) -> list[Effect]:
         """Say or do what is due. Call now and then, and once at `principal.expires_at`."""
         if self.state is not State.OPEN or self.principal is None:
@@ -230,7 +279,7 @@ class Session:
             )
         if not isinstance(command, Hello):
             if isinstance(command, Ping):
-                return [Say(Pong(command.id))]
+                return [Say(Pong(None, command.id))]
             return self.refuse(
                 BadMessage("not_authenticated", "send hello with a token first", command_id=command.id), now
             )
@@ -241,30 +290,33 @@ class Session:
     def _open(self, hello: Hello, principal: Principal) -> list[Effect]:
         self.principal = principal
         self.state = State.OPEN
-        own = principal.own_rooms
-        self.rooms = dict.fromkeys(own)
-        joined, refused = self._admit(hello.rooms, principal)
-        return [
-            Join((*own, *joined)),
-            Say(
-                Connected(
-                    user_id=principal.user_id,
-                    client_id=self.client_id,
-                    rooms=tuple(self.rooms),
-                    refused=refused,
-                    position=self._rules.position(),
-                    recovered=False,
-                    expires_at=principal.expires_at,
-                    ping_interval=self._rules.ping_interval_seconds,
-                    id=hello.id,
-                )
-            ),
-        ]
+        since = self._reachable(hello.since)
+        after = self._rules.window.head if since is None else since.offset
+        self.rooms = dict.fromkeys(principal.own_rooms, after)
+        _, refused = self._admit(hello.rooms, principal, after)
+        rooms = tuple(self.rooms)
+        answer = Connected(
+            user_id=principal.user_id,
+            client_id=self.client_id,
+            rooms=rooms,
+            refused=refused,
+            position=self._rules.window.position if since is None else since,
+            recovered=since is not None,
+            expires_at=principal.expires_at,
+            ping_interval=self._rules.ping_interval_seconds,
+            id=hello.id,
+        )
+        if since is None:
+            return [Say(answer), Join(rooms)]
+        self._replay = Replay(self._rules.window, after=since.offset)
+        return [Say(answer), Resume()]
 
     def _subscribe(self, command: Subscribe) -> list[Effect]:
         if self.principal is None:
             raise AssertionError("open without a principal")
-        joined, refused = self._admit(command.rooms, self.principal)
+        since = self._reachable(command.since)
+        after = self._rules.window.head if since is None else since.offset
+        joined, refused = self._admit(command.rooms, self.principal, after)
         unwanted = {room.room for room in refused}
         rooms = tuple(room for room in dict.fromkeys(command.rooms) if room not in unwanted)
         if refused and not rooms:
@@ -272,9 +324,27 @@ class Session:
             message = _REFUSALS.get(first.code) or self._rules.access.decide(self.principal, first.room).why
             return [Say(CommandError(first.code, f"{first.room}: {message}", room=first.room, id=command.id))]
         answer = Subscribed(
-            rooms=rooms, refused=refused, position=self._rules.position(), recovered=False, id=command.id
+            rooms=rooms,
+            refused=refused,
+            position=self._rules.window.position if since is None else since,
+            recovered=since is not None,
+            id=command.id,
         )
-        return [Join(joined), Say(answer)]
+        if since is None or not joined:
+            return [Say(answer), *self._join(joined)]
+        was_live = self.live
+        if self._replay is None:
+            self._replay = Replay(self._rules.window, after=self._rules.window.head)
+        self._replay.look_back(joined, after=since.offset)
+        return [Say(answer), Leave(tuple(self.rooms)), Resume()] if was_live else [Say(answer)]
+
+    def _join(self, rooms: Sequence[str]) -> list[Effect]:
+        """Join rooms now; during a replay they come with the rest at its end."""
+        return [Join(rooms)] if self.live else []
+
+    def _reachable(self, since: Position | None) -> Position | None:
+        """Return the position if everything after it can be sent again, else None."""
+        return since if since is not None and self._rules.window.covers(since) else None
 
     def _unsubscribe(self, command: Unsubscribe) -> list[Effect]:
         if self.principal is None:
@@ -299,17 +369,17 @@ class Session:
         for room in left:
             del self.rooms[room]
         gained = tuple(room for room in principal.own_rooms if room not in self.rooms)
-        self.rooms.update(dict.fromkeys(gained))
+        self.rooms.update(dict.fromkeys(gained, self._rules.window.head))
         return [
             Leave(left),
-            Join(gained),
+            *self._join(gained),
             Say(Authenticated(principal.expires_at, tuple(self.rooms), left, auth.id)),
         ]
 
     def _admit(
-        self, wanted: Sequence[str], principal: Principal
+        self, wanted: Sequence[str], principal: Principal, after: int
     ) -> tuple[list[str], tuple[RefusedRoom, ...]]:
-        """Put the session into those rooms it may join; return the new ones, and the refused."""
+        """Put the session into those rooms it may join, from an offset on; return the new, and the refused."""
         joined: list[str] = []
         refused: list[RefusedRoom] = []
         for room in dict.fromkeys(wanted):
@@ -321,7 +391,7 @@ class Session:
             elif len(self.rooms) >= self._rules.rooms_max:
                 refused.append(RefusedRoom(room, "too_many_rooms"))
             else:
-                self.rooms[room] = None
+                self.rooms[room] = after
                 joined.append(room)
         return joined, tuple(refused)
 

@@ -88,8 +88,13 @@ class Gate:
     def _answer(self, wire: ServerProtocol, request: Request, peer: str, now: float) -> Admission:
         headers, path = request.headers, path_of(request)
         if path == HEALTH_PATH:
-            status, text = (HTTPStatus.OK, "ok") if self._healthy() else (HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
-            return Admission(wire.reject(status, f"{text}\n").serialize(), peer)
+            well = self._healthy()
+            response = (
+                wire.reject(HTTPStatus.OK, "ok\n")
+                if well
+                else wire.reject(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
+            )
+            return Admission(response.serialize(), peer)
         address = client_address(peer, headers, self._trusted_proxies)
         refusal = self._refusal(wire, request, path, address, now)
         if refusal is not None:

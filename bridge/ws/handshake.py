@@ -5,10 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from websockets.datastructures import Headers, MultipleValuesError
+from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from bridge.core.commands import Hello
@@ -16,6 +15,7 @@ from bridge.core.errors import BadMessage
 from bridge.ws.dialects.bridge_v1 import position_from
 
 BEARER_SUBPROTOCOL = "bearer."
+QUERY_FIELDS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class OriginRules:
         if origin is None:
             return True
         origin = origin.lower()
-        if host is not None and urlsplit(origin).netloc == host.lower():
+        if host and _split(origin).netloc == host.lower():
             return True
         return any(_origin_matches(pattern.lower(), origin) for pattern in self.allowed)
 
@@ -60,25 +60,37 @@ def _origin_matches(pattern: str, origin: str) -> bool:
 
 
 def single(headers: Headers, name: str) -> str | None:
-    """Return a header's value, None when it is missing or given more than once."""
-    try:
-        return headers.get(name)
-    except MultipleValuesError:
-        return None
+    """Return a header's value, None when it is missing; several as one (RFC 9110 section 5.3)."""
+    values = headers.get_all(name)
+    return ", ".join(values) if values else None
 
 
 def path_of(request: Request) -> str:
     """Return the path without the query."""
-    return urlsplit(request.path).path
+    return _split(request.path).path
+
+
+def _split(url: str) -> SplitResult:
+    """Take a URL apart; one that cannot be is like an empty one."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def hello_from(request: Request, *, cookie_name: str, cookie_trusted: bool) -> Hello | None:
     """Return the hello that a handshake contains, None when it has no token.
 
     Raises:
-        BadMessage: there is a token, but the position beside it is malformed.
+        BadMessage: there is a token, but the position beside it is malformed; or the query is too long.
     """
-    query = dict(parse_qsl(urlsplit(request.path).query, keep_blank_values=True, max_num_fields=32))
+    try:
+        fields = parse_qsl(
+            _split(request.path).query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX
+        )
+    except ValueError as exc:
+        raise BadMessage("bad_query", f"the query has more than {QUERY_FIELDS_MAX} fields") from exc
+    query = dict(fields)
     token = _token(request.headers, query, cookie_name if cookie_trusted else "")
     if token is None:
         return None
@@ -87,7 +99,8 @@ def hello_from(request: Request, *, cookie_name: str, cookie_trusted: bool) -> H
     if "offset" in query or "epoch" in query:
         offset = query.get("offset", "")
         since = position_from(
-            query.get("epoch"), int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 20 else None  # noqa: PLR2004, E501 - digits of an offset
+            query.get("epoch"),
+            int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 20 else None,  # noqa: PLR2004 - digits of an offset
         )
     return Hello(token, rooms, since)
 
@@ -118,13 +131,12 @@ def offered_subprotocols(headers: Headers) -> list[str]:
 
 
 def _cookie(headers: Headers, name: str) -> str | None:
+    # Not http.cookies: it gives up at the first cookie that it dislikes, and others on the page set those.
     for value in headers.get_all("Cookie"):
-        try:
-            cookies = SimpleCookie(value)
-        except CookieError:
-            continue
-        if name in cookies:
-            return cookies[name].value
+        for cookie in value.split(";"):
+            key, _, content = cookie.strip().partition("=")
+            if key == name:
+                return content.strip('"')
     return None
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from math import ceil
-from uuid import uuid4
+from secrets import token_hex
 
 import structlog
-from websockets.http11 import Request, Response
-from websockets.protocol import CONNECTING
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from bridge.core.access import Principal
 from bridge.core.close import DRAINING, LIMIT, CloseReason
@@ -28,14 +24,16 @@ from bridge.core.outbox import OutboxLimits
 from bridge.core.session import SessionRules
 from bridge.core.stats import Stats
 from bridge.ws.connection import Connection
-from bridge.ws.dialects.bridge_v1 import SUBPROTOCOL
-from bridge.ws.handshake import OriginRules, client_address, offered_subprotocols, path_of, single
+from bridge.ws.gate import Gate
+from bridge.ws.handshake import OriginRules
+from bridge.ws.wire import Wire
 
 log = structlog.get_logger()
 
-SOCKET_PATH = "/ws"
-HEALTH_PATH = "/healthz"
+BACKLOG = 4_096  # Clients that the kernel holds until they are accepted, as after a restart.
+HANDSHAKES_SPARE = 1_000  # Connections above `sockets_max` that are still told why they are refused.
 DRAIN_STEPS_PER_SECOND = 20
+DRAIN_STEP_SOCKETS_MIN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +47,6 @@ class SocketLimits:
     handshake_seconds_max: float
     hello_seconds_max: float
     close_seconds_max: float
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The answer to an upgrade request."""
-
-    response: Response
-    accepted: bool = False
-    cookie_trusted: bool = False
 
 
 class SocketServer:
@@ -83,37 +72,64 @@ class SocketServer:
         self.limits = limits
         self.verify = verify
         self.stats = stats
-        self.cookie_name = cookie_name
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
-        self._origins = origins
-        self._attempts = attempts
-        self._healthy = healthy
-        self._trusted_proxies = trusted_proxies
+        self.gate = Gate(
+            origins=origins,
+            attempts=attempts,
+            stats=stats,
+            healthy=healthy,
+            full=lambda: self._draining or len(self.connections) > limits.sockets_max,
+            cookie_name=cookie_name,
+            trusted_proxies=trusted_proxies,
+        )
+        # Commands are limited by themselves; this limits what else a client can have the node read.
+        self._frames_max = 2 * ceil(
+            rules.commands_burst_max + rules.commands_per_second_max * rules.ping_interval_seconds
+        )
         self._sockets_of_user: Counter[str] = Counter()
         self._draining = False
         self._listener: asyncio.Server | None = None  # Set while accepting.
-        # One slot for each second of the ping interval: every sweep touches an even share of the sockets.
-        self._slots: list[set[Connection]] = [set() for _ in range(max(1, ceil(rules.ping_interval_seconds)))]
+        self._empty = asyncio.Event()  # Set while there is no connection.
+        self._empty.set()
+        self._owing: dict[Connection, None] = {}  # Those whose turn it is to replay, the next one first.
+        # About one slot a second of the ping interval: every sweep touches an even share of the sockets.
+        self._slots: list[set[Connection]] = [set() for _ in range(ceil(rules.ping_interval_seconds))]
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen, and return the port (for port 0, the one that was free). Raises OSError."""
+    async def start(
+        self, host: str, port: int, tls: ssl.SSLContext | None = None, *, reuse_port: bool = False
+    ) -> int:
+        """Listen, and return the port (for port 0, the one that was free). Raises OSError.
+
+        With `reuse_port` several processes can listen on one port, and the kernel deals out the clients.
+        """
         self._listener = await self.loop.create_server(
-            lambda: Connection(self, uuid4().hex), host, port, ssl=tls, backlog=4096
+            lambda: Connection(self, token_hex(16)),
+            host,
+            port,
+            ssl=tls,
+            backlog=BACKLOG,
+            reuse_port=reuse_port or None,
+            ssl_handshake_timeout=self.limits.handshake_seconds_max if tls else None,
+            ssl_shutdown_timeout=self.limits.close_seconds_max if tls else None,
         )
         bound: int = self._listener.sockets[0].getsockname()[1]
         log.info("ws.listening", host=host, port=bound, tls=tls is not None)
         return bound
 
     async def keep_alive(self) -> None:
-        """Sweep a share of the sockets each second, until cancelled."""
-        turn = 0
+        """Sweep every socket once in each ping interval, until cancelled."""
         while True:
-            await asyncio.sleep(1.0)
-            turn = (turn + 1) % len(self._slots)
-            now = time.time()
-            for connection in list(self._slots[turn]):
-                connection.sweep(now)
+            for slot in self._slots:
+                await asyncio.sleep(self.rules.ping_interval_seconds / len(self._slots))
+                now = time.time()
+                for connection in list(slot):
+                    try:
+                        connection.sweep(now)
+                    except Exception:
+                        # One socket's trouble must not end the keep-alive of all others.
+                        log.exception("ws.failed", **connection.identity())
+                        connection.abort()
 
     @property
     def users(self) -> int:
@@ -130,78 +146,54 @@ class SocketServer:
     async def drain(self, *, seconds_max: float, retry_after_seconds_max: float) -> None:
         """Close every socket with a hint, paced and jittered, so that the clients do not return as one."""
         self.stop_accepting()
-        remaining = list(self.connections)
-        log.info("ws.draining", sockets=len(remaining))
-        random.shuffle(remaining)
-        steps = max(1, int(seconds_max * DRAIN_STEPS_PER_SECOND / 2))
-        share = max(50, ceil(len(remaining) / steps))
+        log.info("ws.draining", sockets=len(self.connections))
         try:
             async with asyncio.timeout(seconds_max):
-                for start in range(0, len(remaining), share):
-                    for connection in remaining[start : start + share]:
-                        self._dismiss(connection, retry_after_seconds_max)
-                    await asyncio.sleep(1 / DRAIN_STEPS_PER_SECOND)
-                while self.connections:
-                    await asyncio.sleep(1 / DRAIN_STEPS_PER_SECOND)
+                await self._dismiss_paced(seconds_max / 2, retry_after_seconds_max)
+                await self._empty.wait()
         except TimeoutError:
             log.warning("ws.drain_deadline", sockets=len(self.connections))
 
+    def dismiss_all(self, *, retry_after_seconds_max: float) -> None:
+        """Close every socket at once with a jittered hint; new ones may come."""
+        for connection in list(self.connections):
+            _dismiss(connection, retry_after_seconds_max)
+
     async def stop(self) -> None:
-        """Drop whatever is left. Idempotent."""
+        """Drop whatever is left. Idempotent.
+
+        What is still in its TLS handshake is not known here; it ends with `handshake_seconds_max`.
+        """
         self.stop_accepting()
         for connection in list(self.connections):
             connection.abort()
-        await asyncio.sleep(0)  # Let the loop call connection_lost.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.close_seconds_max):
+                await self._empty.wait()
 
-    @staticmethod
-    def _dismiss(connection: Connection, retry_after_seconds_max: float) -> None:
-        retry_after_ms = int(random.uniform(0.1, retry_after_seconds_max) * 1000)  # noqa: S311 - jitter
-        connection.say(Draining(retry_after_ms))
-        connection.close(DRAINING.because(f"draining; come back after {retry_after_ms} ms"))
+    async def _dismiss_paced(self, seconds: float, retry_after_seconds_max: float) -> None:
+        """Begin to close every socket within so many seconds, a few at a time."""
+        remaining = list(self.connections)
+        random.shuffle(remaining)
+        steps = max(1, int(seconds * DRAIN_STEPS_PER_SECOND))
+        share = max(DRAIN_STEP_SOCKETS_MIN, ceil(len(remaining) / steps))
+        for start in range(0, len(remaining), share):
+            for connection in remaining[start : start + share]:
+                _dismiss(connection, retry_after_seconds_max)
+            await asyncio.sleep(1 / DRAIN_STEPS_PER_SECOND)
 
     # What a connection calls, in the order of its life.
 
-    def wire_protocol(self) -> ServerProtocol:
-        """Return a new Sans-I/O protocol for one connection."""
-        return ServerProtocol(
-            select_subprotocol=_select_subprotocol,
-            state=CONNECTING,
-            max_size=self.limits.message_bytes_max,
-        )
-
     def accepted(self, connection: Connection) -> None:
-        """Note a new TCP connection."""
+        """Note a new TCP connection, or drop it where not even a refusal can be afforded."""
         self.connections.add(connection)
+        self._empty.clear()
+        if self._draining or len(self.connections) > self.limits.sockets_max + HANDSHAKES_SPARE:
+            connection.abort()
 
-    def admit(self, connection: Connection, wire: ServerProtocol, request: Request) -> Admission:
-        """Decide over an upgrade request."""
-        headers = request.headers
-        path = path_of(request)
-        if path == HEALTH_PATH:
-            if self._healthy():
-                return Admission(wire.reject(HTTPStatus.OK, "ok\n"))
-            return Admission(wire.reject(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n"))
-        if path != SOCKET_PATH:
-            return self._refuse(wire, HTTPStatus.NOT_FOUND, f"WebSockets live at {SOCKET_PATH}")
-        connection.address = client_address(connection.address, headers, self._trusted_proxies)
-        wait_seconds = self._attempts.take(connection.address, self.loop.time())
-        if wait_seconds:
-            return self._refuse(
-                wire, HTTPStatus.TOO_MANY_REQUESTS, "too many connection attempts", wait_seconds
-            )
-        if self._draining or len(self.connections) > self.limits.sockets_max:
-            return self._refuse(wire, HTTPStatus.SERVICE_UNAVAILABLE, "this node takes no more sockets", 5)
-        origin, host = single(headers, "Origin"), single(headers, "Host")
-        if not self._origins.admit(origin, host):
-            log.info("ws.origin_refused", address=connection.address, origin=origin)
-            return self._refuse(
-                wire, HTTPStatus.FORBIDDEN, f"the origin {origin} is not allowed (ws.allowed_origins)"
-            )
-        response = wire.accept(request)
-        accepted = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
-        if not accepted:
-            self.stats.handshakes_refused[response.status_code] += 1
-        return Admission(response, accepted, self._origins.vouched(origin, host))
+    def wire(self) -> Wire:
+        """Return the wire of a new WebSocket."""
+        return Wire(message_bytes_max=self.limits.message_bytes_max, frames_max=self._frames_max)
 
     def opened(self, connection: Connection) -> None:
         """Note a connection that has become a WebSocket."""
@@ -217,30 +209,37 @@ class SocketServer:
         self._sockets_of_user[principal.user_id] = held + 1
         return None
 
-    def lost(self, connection: Connection, code: int) -> None:
-        """Forget a connection that is gone. `code` is the close code, 1006 when there was none."""
+    def replay_soon(self, connection: Connection) -> None:
+        """Have a connection replay: one in each turn of the event loop, so that nobody waits for many."""
+        if not self._owing:
+            self.loop.call_soon(self._replay_next)
+        self._owing[connection] = None
+
+    def _replay_next(self) -> None:
+        connection = next(iter(self._owing))
+        del self._owing[connection]
+        if self._owing:
+            self.loop.call_soon(self._replay_next)
+        connection.replay()
+
+    def lost(self, connection: Connection, code: int | None) -> None:
+        """Forget a connection that is gone. `code` is the close code, None if it was never a WebSocket."""
         self.connections.discard(connection)
-        connection.slot.discard(connection)
-        self.hub.leave(connection, connection.session.rooms)
+        if not self.connections:
+            self._empty.set()
+        if connection.slot is not None:
+            connection.slot.discard(connection)
+        if code is not None:
+            self.stats.closes[code] += 1
+            log.info("ws.closed", **connection.identity(), code=code)
         principal = connection.session.principal
-        if principal is None:
-            return
-        self.stats.closes[code] += 1
-        log.info("ws.closed", **connection.identity(), code=code)
-        self._sockets_of_user[principal.user_id] -= 1
-        if not self._sockets_of_user[principal.user_id]:
-            del self._sockets_of_user[principal.user_id]
-
-    def _refuse(
-        self, wire: ServerProtocol, status: HTTPStatus, message: str, retry_after_seconds: float = 0
-    ) -> Admission:
-        self.stats.handshakes_refused[status.value] += 1
-        response = wire.reject(status, f"{message}\n")
-        if retry_after_seconds:
-            response.headers["Retry-After"] = str(ceil(retry_after_seconds))
-        return Admission(response)
+        if principal is not None:
+            self._sockets_of_user[principal.user_id] -= 1
+            if not self._sockets_of_user[principal.user_id]:
+                del self._sockets_of_user[principal.user_id]
 
 
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Speak bridge.v1 to whoever offers it; a `bearer.…` entry is a token and never echoed."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+def _dismiss(connection: Connection, retry_after_seconds_max: float) -> None:
+    retry_after_ms = int(random.uniform(0.1, retry_after_seconds_max) * 1000)  # noqa: S311 - jitter
+    connection.say(Draining(retry_after_ms))
+    connection.close(DRAINING.because(f"draining; come back after {retry_after_ms} ms"))

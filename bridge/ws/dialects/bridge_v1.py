@@ -39,6 +39,7 @@ from bridge.core.outbox import Gap
 SUBPROTOCOL = "bridge.v1"
 ROOMS_PER_COMMAND_MAX = 1_000
 COMMAND_ID_CHARACTERS_MAX = 128
+COMMAND_ID_MAX = 2**53  # JavaScript reads no larger number exactly.
 OFFSET_MAX = 2**63 - 1
 GREETING = "Successfully connected to WebSocket server"
 
@@ -87,19 +88,20 @@ def encode_notice(notice: Notice) -> bytes:
         message["id"] = command_id
     if data:
         message["data"] = data
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    # In ASCII: half a character, which UTF-8 cannot hold, must not break what repeats a client's words.
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def encode_event(logged: Logged, room: str) -> bytes:
     """Write an event as the bytes of a text message for the sockets of one room."""
     return b'{"offset":%d,"room":%b,%b' % (
         logged.offset,
-        json.dumps(room, ensure_ascii=False).encode(),
+        json.dumps(room).encode(),
         logged.entry.payload[1:],
     )
 
 
-def _body(notice: Notice) -> tuple[str, dict[str, Any], CommandId]:
+def _body(notice: Notice) -> tuple[str, dict[str, Any], CommandId]:  # noqa: C901, PLR0911 - a table
     match notice:
         case Connected():
             data = {
@@ -125,7 +127,8 @@ def _body(notice: Notice) -> tuple[str, dict[str, Any], CommandId]:
         case Unsubscribed():
             return "unsubscribed", {"rooms": notice.rooms}, notice.id
         case Pong():
-            return "pong", {}, notice.id
+            data = {} if notice.position is None else {"position": _position(notice.position)}
+            return "pong", data, notice.id
         case Authenticated():
             data = {"expiresAt": _time(notice.expires_at), "rooms": notice.rooms, "left": notice.left}
             return "authenticated", data, notice.id
@@ -161,9 +164,9 @@ def _time(seconds: float) -> str | None:
 
 def _command_id(message: dict[str, Any]) -> CommandId:
     value = message.get("id")
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+    if value is None or (isinstance(value, str) and len(value) <= COMMAND_ID_CHARACTERS_MAX):
         return value
-    if isinstance(value, str) and len(value) <= COMMAND_ID_CHARACTERS_MAX:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= COMMAND_ID_MAX:
         return value
     raise BadMessage(
         "bad_message", f"id must be a whole number or text of at most {COMMAND_ID_CHARACTERS_MAX} characters"

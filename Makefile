@@ -1,0 +1,49 @@
+# Everything runs in .venv, which devel/venv.sh makes from requirements/dev.txt; it returns at once when
+# nothing has changed, so every target can ask for it.
+
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+COMPILE := $(PYTHON) -m uv pip compile pyproject.toml --extra postgres --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --quiet
+
+.PHONY: help venv run demo test check fmt chaos bench lock clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv:
+	@devel/venv.sh
+
+run: venv ## Find or start RabbitMQ and run the bridge in development mode, until Ctrl-C.
+	@exec $(PYTHON) -m devel.run
+
+demo: venv ## Beside `make run`: publish one of every event and show who gets it.
+	@exec $(PYTHON) -m devel.demo
+
+test: venv ## Run the tests. ARGS='-k outbox' goes to pytest.
+	$(PYTHON) -m pytest $(ARGS)
+
+check: venv ## Check style and types.
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+fmt: venv ## Format, and repair what can be repaired.
+	$(PYTHON) -m ruff format
+	$(PYTHON) -m ruff check --fix
+
+chaos: venv ## Break things on purpose and count every event. ARGS='--short' plays it small.
+	$(PYTHON) -m tests.chaos $(ARGS)
+
+bench: venv ## Measure fan-out, memory and latency.
+	$(PYTHON) -m benchmarks $(ARGS)
+
+lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrade takes the newest.
+	$(COMPILE) $(ARGS) --group dev --output-file requirements/dev.txt
+	@cp requirements/dev.txt requirements/runtime.txt # The same versions: what is in the file is kept.
+	$(COMPILE) $(ARGS) --output-file requirements/runtime.txt
+
+clean: ## Remove caches, build results and .run. Not .venv.
+	@if [ -e .run/lock ] && ! flock --nonblock .run/lock true; then echo "Stop 'make run' first."; exit 1; fi
+	rm -rf .run dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
+	find bridge consumers devel benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

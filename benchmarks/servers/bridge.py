@@ -1,0 +1,222 @@
+"""The bridge under test, built by its own composition root.
+
+    python -m benchmarks.servers.bridge '{"settings": {…}, "with_broker": false}'
+
+Without a broker only the public port is opened and entries are appended to the log by hand;
+with one, all of the bridge runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import gc
+import io
+import json
+import os
+import pstats
+import socket
+import sys
+import time
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+
+from benchmarks.machine import Cpu, allow_files, resident_bytes
+from benchmarks.servers.lines import obey, say
+from bridge import logs
+from bridge.app import Bridge
+from bridge.core.entry import Entry, EventKey, Logged
+from bridge.core.policy import Policy
+from bridge.settings import Settings
+from bridge.ws.dialects.bridge_v1 import encode_event
+
+READY_SECONDS_MAX = 30.0
+POLL_SECONDS = 0.05
+OFFSET_FIRST = 10_000  # Offsets have five digits from here on, so that all messages have one size.
+PROFILE_LINES = 25
+
+
+def make_entry(room: str, message_bytes: int) -> Entry:
+    """Return an event whose text message has this size at an offset of five digits."""
+    payload = (
+        b'{"type":"bench.event","version":1,"id":"0123456789abcdef",'
+        b'"timestamp":"2026-01-01T00:00:00.000Z","data":{"text":"%b"}}'
+    )
+
+    def entry(text: bytes) -> Entry:
+        return Entry(
+            key=EventKey("bench.event", "0123456789abcdef"),
+            targets=(room,),
+            policy=Policy.DROP_OLDEST,
+            conflate_key="",
+            occurred_at=time.time(),
+            expires_at=None,
+            payload=payload % text,
+        )
+
+    spare = message_bytes - len(encode_event(Logged(OFFSET_FIRST, entry(b"")), room))
+    assert spare >= 0, f"a message has at least {message_bytes - spare} bytes"
+    return entry(b"x" * spare)
+
+
+def accepted_sockets(port: int) -> list[int]:
+    """Return a duplicate of each socket that this process has accepted on a port.
+
+    Found through the kernel, not through the server: what is written to one of them passes by
+    every layer of Python.
+    """
+    found: list[int] = []
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        try:
+            sock = socket.socket(fileno=os.dup(int(entry.name)))
+        except OSError:
+            continue  # No socket, or the listing itself.
+        try:
+            sock.getpeername()
+            ours = sock.family == socket.AF_INET and sock.getsockname()[1] == port
+        except OSError:
+            ours = False
+        if ours:
+            found.append(sock.detach())
+        else:
+            sock.close()
+    return found
+
+
+class Subject:
+    """A bridge and what can be asked of it."""
+
+    def __init__(self, bridge: Bridge, port: int) -> None:
+        self._bridge = bridge
+        self._append = bridge._memory.append  # noqa: SLF001 - ingest's way in, which needs a broker
+        self._port = port
+        self._entry: Entry | None = None  # Set by prepare.
+        self._frame = b""  # The same message as the entry makes.
+        self._fds: list[int] = []
+
+    async def prepare(self, room: str, message_bytes: int) -> dict[str, Any]:
+        """Get ready to send one message to everybody in a room, through the bridge or past it."""
+        silence = make_entry("nobody:here", message_bytes)
+        while self._bridge.window.head < OFFSET_FIRST:
+            await self._append([silence] * 1_000)
+        self._entry = make_entry(room, message_bytes)
+        message = encode_event(Logged(OFFSET_FIRST, self._entry), room)
+        self._frame = Frame(Opcode.TEXT, message).serialize(mask=False)
+        self._fds = accepted_sockets(self._port)
+        members = len(self._bridge.hub.members(room))
+        assert members == len(self._fds), f"{members} in the room, {len(self._fds)} sockets"
+        gc.collect()
+        return {"sockets": len(self._fds), "frame_bytes": len(self._frame)}
+
+    async def fanout(self, batches: int, events: int) -> dict[str, float]:
+        """Append `batches` runs of `events` entries each; return what that took."""
+        assert self._entry is not None, "prepare first"
+        batch = [self._entry] * events
+        append = self._append
+        began, before = time.monotonic(), Cpu.now()
+        for _ in range(batches):
+            await append(batch)
+            await asyncio.sleep(0)  # The loop turns, as it does between two reads of a queue.
+        return _taken(began, before)
+
+    async def bare(self, batches: int, events: int) -> dict[str, float]:
+        """Write the same bytes to the same sockets, and do nothing else."""
+        write, fds, data = os.write, self._fds, self._frame * events
+        began, before = time.monotonic(), Cpu.now()
+        for _ in range(batches):
+            for fd in fds:
+                write(fd, data)
+            await asyncio.sleep(0)
+        return _taken(began, before)
+
+    async def profile(self, batches: int, events: int) -> dict[str, Any]:
+        """Do a fan-out under the profiler; return its report. The profiler inflates what is Python."""
+        profiler = cProfile.Profile()
+        profiler.enable()
+        await self.fanout(batches, events)
+        profiler.disable()
+        report = io.StringIO()
+        pstats.Stats(profiler, stream=report).sort_stats("tottime").print_stats(PROFILE_LINES)
+        return {"report": report.getvalue()}
+
+    async def memory(self) -> dict[str, int]:
+        """Answer with the resident set, after a collection."""
+        gc.collect()
+        return {"resident_bytes": resident_bytes(), "rooms": len(self._bridge.hub)}
+
+    async def cpu(self) -> dict[str, float]:
+        """Answer with the CPU time used so far."""
+        return Cpu.now()._asdict()
+
+
+def _taken(began: float, before: Cpu) -> dict[str, float]:
+    return {**Cpu.now().since(before)._asdict(), "wall": time.monotonic() - began}
+
+
+@asynccontextmanager
+async def public_port_only(bridge: Bridge) -> AsyncIterator[int]:
+    """Open the public port of a bridge whose other half stays off."""
+    sockets = bridge._sockets  # noqa: SLF001 - the bridge has no way to serve by half, and needs none
+    port = await sockets.start(bridge.settings.ws.host, 0)
+    try:
+        yield port
+    finally:
+        await sockets.stop()
+
+
+@asynccontextmanager
+async def whole(bridge: Bridge) -> AsyncIterator[int]:
+    """Run all of a bridge."""
+    async with bridge.serving() as ports:
+        yield ports.public
+
+
+async def becomes_ready(bridge: Bridge) -> bool:
+    """Wait until a bridge consumes; tell whether it did in time."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while not bridge.ready and time.monotonic() < deadline:  # noqa: ASYNC110 - asked for, as by operators
+        await asyncio.sleep(POLL_SECONDS)
+    return bridge.ready
+
+
+def _tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Show an exception of a callback, which nobody else is going to see."""
+    print(context["message"], file=sys.stderr)
+    if error := context.get("exception"):
+        traceback.print_exception(error)
+
+
+async def main() -> None:
+    """Serve until the end of standard input."""
+    argument = json.loads(sys.argv[1])
+    allow_files()
+    logs.configure(level="ERROR", pretty=False)
+    asyncio.get_running_loop().set_exception_handler(_tell)
+    bridge = Bridge(Settings.model_validate(argument["settings"]))
+    with_broker = argument["with_broker"]
+    async with (whole if with_broker else public_port_only)(bridge) as port:
+        if with_broker and not await becomes_ready(bridge):
+            trouble = [f"{part.part}: {part.detail}" for part in bridge.health() if not part.ok]
+            say(error=f"not ready within {READY_SECONDS_MAX:g} s: {'; '.join(trouble)}")
+            return
+        subject = Subject(bridge, port)
+        await obey(
+            {
+                "prepare": subject.prepare,
+                "fanout": subject.fanout,
+                "bare": subject.bare,
+                "profile": subject.profile,
+                "memory": subject.memory,
+                "cpu": subject.cpu,
+            },
+            port=port,
+        )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

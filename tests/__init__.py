@@ -1,0 +1,1 @@
+"""What the bridge does, one sentence a test."""

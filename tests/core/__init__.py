@@ -1,0 +1,1 @@
+"""What the pure core does: no broker, no socket, no clock."""

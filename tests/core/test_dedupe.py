@@ -1,0 +1,143 @@
+"""Which events were seen lately."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings, strategies as st
+
+from bridge.core.dedupe import RecentKeys
+from bridge.core.entry import EventKey
+
+A, B, C = (EventKey("quota.updated", letter) for letter in "abc")
+
+
+def keys(window_seconds: float = 10.0, keys_max: int = 1_000) -> RecentKeys:
+    """Return an empty memory."""
+    return RecentKeys(window_seconds=window_seconds, keys_max=keys_max)
+
+
+def test_what_was_remembered_is_known() -> None:
+    """A key is known once it was remembered, and no other is."""
+    recent = keys()
+    recent.remember(A, 100.0)
+
+    assert A in recent
+    assert B not in recent
+    assert EventKey("quota.alert", A.event_id) not in recent  # Ids are unique within a type only.
+    assert len(recent) == 1
+
+
+def test_kept_for_the_window() -> None:
+    """A key is known for at least the window, whenever in a generation it came."""
+    for first in (0.0, 4.0, 9.9):
+        recent = keys(window_seconds=10.0)
+        recent.remember(A, 0.0)
+        recent.remember(B, first)
+        for tenth in range(100):
+            recent.expire(first + tenth / 10)
+            assert B in recent
+
+
+def test_gone_after_twice_the_window() -> None:
+    """After twice the window a key is forgotten."""
+    recent = keys(window_seconds=10.0)
+    recent.remember(A, 0.0)
+    recent.remember(B, 9.9)
+    recent.remember(C, 19.9)
+
+    recent.expire(20.0)
+
+    assert A not in recent
+    assert B not in recent
+    assert C in recent
+
+
+def test_gone_in_a_quiet_system() -> None:
+    """A key is forgotten in time even if nothing was remembered since."""
+    recent = keys(window_seconds=10.0)
+    recent.remember(A, 0.0)
+
+    recent.expire(20.0)
+
+    assert A not in recent
+    assert len(recent) == 0
+
+
+def test_remembering_again_renews() -> None:
+    """A key that is remembered again counts from then on."""
+    recent = keys(window_seconds=10.0)
+    recent.remember(A, 0.0)
+    recent.remember(A, 15.0)
+
+    recent.expire(24.9)
+
+    assert A in recent
+
+
+def test_more_than_it_can_hold() -> None:
+    """Past its number of keys it forgets the oldest generation early, and counts that."""
+    recent = keys(keys_max=4)
+    for letter in "abcd":
+        recent.remember(EventKey("x.y", letter), 0.0)
+    assert recent.shortened == 1
+
+    recent.remember(EventKey("x.y", "e"), 0.0)
+
+    assert recent.shortened == 2
+    assert [letter for letter in "abcde" if EventKey("x.y", letter) in recent] == ["c", "d", "e"]
+
+
+def test_one_key_over_and_over() -> None:
+    """A key that comes again and again takes no more room and shortens nothing."""
+    recent = keys(keys_max=2)
+    for _ in range(10):
+        recent.remember(A, 0.0)
+
+    assert (len(recent), recent.shortened) == (1, 0)
+
+
+def test_clock_set_back() -> None:
+    """A clock that is set back makes nothing be forgotten too early."""
+    recent = keys(window_seconds=10.0)
+    recent.remember(A, 1000.0)
+    recent.remember(B, 0.0)
+    recent.expire(9.0)
+
+    assert A in recent
+    assert B in recent
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 25), st.sampled_from("abcdef"), st.booleans()), max_size=40),
+    st.floats(1, 10),
+)
+def test_window_of_any_history(steps: list[tuple[float, str, bool]], window: float) -> None:
+    """Whatever is remembered when, a key is known within the window and unknown after twice as long."""
+    recent = keys(window_seconds=window)
+    remembered: dict[str, float] = {}
+    now = 0.0
+    for wait, letter, remember in steps:
+        now += wait
+        recent.expire(now)
+        for known, at in remembered.items():
+            age = now - at
+            if age < window:
+                assert EventKey("x.y", known) in recent
+            if age >= 2 * window:
+                assert EventKey("x.y", known) not in recent
+        if remember:
+            recent.remember(EventKey("x.y", letter), now)
+            remembered[letter] = now
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 200)), max_size=200), st.integers(2, 20))
+def test_bounded(steps: list[tuple[float, int]], keys_max: int) -> None:
+    """However many keys come, no more are held; the newest is always among them."""
+    recent = keys(keys_max=keys_max)
+    now = 0.0
+    for wait, number in steps:
+        now += wait
+        recent.remember(EventKey("x.y", str(number)), now)
+        assert EventKey("x.y", str(number)) in recent
+        assert len(recent) <= keys_max
