@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import tempfile
@@ -29,6 +30,8 @@ def main() -> int:
     arguments = _arguments()
     # A polite kill is to end every child and the broker too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
+    for chatty in ("aiormq", "aio_pika"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)  # What breaks on Ctrl-C is of no interest.
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         options = Options(RESULTS, Path(scratch), quick=arguments.quick, profile=arguments.profile)
         try:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -20,17 +20,18 @@ import structlog
 
 from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
 from bridge.admin.server import AdminServer
+from bridge.amqp.burial import Burial
 from bridge.amqp.consumer import DomainConsumer
-from bridge.amqp.link import Channel, Link, Work
+from bridge.amqp.consumer import Work as ConsumerWork
+from bridge.amqp.link import Channel, Connection, Link, Work
 from bridge.amqp.probe import Probe
-from bridge.amqp.publisher import Publisher
 from bridge.amqp.source import StockSource
 from bridge.amqp.stream import Retention, StreamLog
 from bridge.amqp.topology import Names, Topology
 from bridge.auth.tokens import TokenRules, TokenVerifier
 from bridge.core.access import AccessRules
 from bridge.core.catalogue import RESERVED_NAMES, UNROUTED, Catalogue, Domain
-from bridge.core.dedupe import RecentKeys
+from bridge.core.dedupe import Once
 from bridge.core.entry import Logged
 from bridge.core.health import Health
 from bridge.core.hub import Hub
@@ -45,7 +46,8 @@ from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest
 from bridge.settings import Settings, SettingsError
-from bridge.ws.connection import Connection, event_frame
+from bridge.ws.connection import Connection as Socket
+from bridge.ws.connection import event_frame
 from bridge.ws.handshake import OriginRules
 from bridge.ws.server import SocketLimits, SocketServer
 from consumers import domains as built_in_domains
@@ -141,22 +143,23 @@ class Bridge:
         self.settings = settings
         self.catalogue = catalogue_of(settings)
         self.stats = Stats()
-        self.hub: Hub[Connection] = Hub()
+        self.hub: Hub[Socket] = Hub()
         self._tls = tls_of(settings)
-        self._recent = RecentKeys(
+        self._once = Once(
             window_seconds=settings.ingest.dedupe_seconds, keys_max=settings.ingest.dedupe_keys_max
         )
         self.window = Window(
             WindowLimits(settings.event_log.window_seconds_max, settings.event_log.window_bytes_max)
         )
         self._reader = _NodeReader(
-            self._recent,
+            self._once,
             Fanout(
                 self.hub, self.window, frame=event_frame, on_new_life=self._restart_sockets, stats=self.stats
             ),
         )
         topology = topology_of(settings, self.catalogue)
         self._names = topology.names
+        self._ingests: dict[str, Ingest] = {}
         self._stream: StreamLog | None = None  # Set once, here; None when the log is in memory.
         if settings.event_log.kind == "stream":
             retention = Retention(
@@ -196,7 +199,12 @@ class Bridge:
         own = Health("node", not self._draining, "draining" if self._draining else "serving")
         links = (self._ingest_link.health(), self._watch_link.health())
         stream = [self._stream.health()] if self._stream else []
-        return [own, *links, *stream, *(consumer.health() for consumer in self._consumers)]
+        held_up = [
+            Health(f"ingest {name}", ok=False, detail=ingest.trouble)
+            for name, ingest in self._ingests.items()
+            if ingest.trouble
+        ]
+        return [own, *links, *stream, *(consumer.health() for consumer in self._consumers), *held_up]
 
     @property
     def ready(self) -> bool:
@@ -250,18 +258,19 @@ class Bridge:
         log.error("app.log_began_anew", sockets=len(self._sockets.connections))
         self._sockets.dismiss_all(retry_after_seconds_max=self.settings.shutdown.retry_after_seconds_max)
 
-    def _ingest(self, domain: Domain) -> Callable[[StockSource, Channel], Awaitable[None]]:
+    def _ingest(self, domain: Domain) -> ConsumerWork:
         """Return the work of a domain's consumer."""
-        ingest = Ingest(
+        ingest = self._ingests[domain.name] = Ingest(
             domain=domain,
             intake=Intake(self.catalogue, domain, body_bytes_max=self.settings.ingest.body_bytes_max),
-            recent=self._recent,
+            once=self._once,
             stats=self.stats,
         )
 
-        async def work(source: StockSource, channel: Channel) -> None:
+        async def work(source: StockSource, channel: Channel, connection: Connection) -> None:
             event_log = self._stream.appender(channel) if self._stream else self._memory
-            await ingest.run(source, event_log, Publisher(self._names, channel))
+            async with Burial(self._names, connection) as dead_letters:
+                await ingest.run(source, event_log, dead_letters)
 
         return work
 
@@ -308,7 +317,7 @@ class Bridge:
             outbox_frames=sum(len(connection.outbox) for connection in connections),
             outbox_bytes=sum(connection.outbox.bytes_waiting for connection in connections),
             log_offset=self.window.head,
-            dedupe_keys=len(self._recent),
+            dedupe_keys=len(self._once),
             ready=self.ready,
             domains=tuple(
                 DomainGauge(
@@ -326,17 +335,16 @@ class Bridge:
 class _NodeReader:
     """What this node does with the log: it learns whose events are in it, and hands them out."""
 
-    def __init__(self, recent: RecentKeys, fanout: Fanout[Connection]) -> None:
-        self._recent = recent
+    def __init__(self, once: Once, fanout: Fanout[Socket]) -> None:
+        self._once = once
         self._fanout = fanout
         self.begin = fanout.begin
         self.advance = fanout.advance
 
     def receive(self, batch: Sequence[Logged]) -> None:
         now = time.time()
-        for logged in batch:
-            self._recent.remember(logged.entry.key, now)
-        self._fanout.receive(batch)
+        self._fanout.receive([logged for logged in batch if self._once.first_shown(logged.entry.key, now)])
+        self._fanout.advance(batch[-1].offset)
 
 
 async def _at_once() -> None:

@@ -6,6 +6,7 @@ or dead-lettered and confirmed, or not worth logging: ack. Our own failure: it s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import Protocol
 import structlog
 
 from bridge.core.catalogue import Domain
-from bridge.core.dedupe import RecentKeys
+from bridge.core.dedupe import Once
 from bridge.core.delivery import Delivery
-from bridge.core.entry import Entry, EventKey
-from bridge.core.errors import Refused
+from bridge.core.entry import Entry
+from bridge.core.errors import DeadLettersFullError, LogUnavailableError, Refused
 from bridge.core.intake import Fate, Intake, Verdict
 from bridge.core.log import Appender
 from bridge.core.stats import Stats
 
 log = structlog.get_logger()
+
+APPEND_SECONDS_MAX = 30.0
+RETRY_SECONDS = 0.5
 
 
 class Source(Protocol):
@@ -47,17 +51,25 @@ class DeadLetters(Protocol):
     """Where deliveries go that can never be valid."""
 
     async def bury(self, delivery: Delivery, domain: str, refused: Refused) -> None:
-        """Keep the untouched delivery with its reason; return once that is confirmed."""
+        """Keep the untouched delivery with its reason; return once that is confirmed.
+
+        Raises:
+            DeadLettersFullError: there is no room; try again later.
+        """
 
 
 @dataclass(slots=True)
 class Ingest:
-    """The pipeline of one domain. `recent` is shared by all of a node's domains."""
+    """The pipeline of one domain. `once` is shared by all of a node's domains.
+
+    `trouble` says what holds it up at the moment, empty when nothing does.
+    """
 
     domain: Domain
     intake: Intake
-    recent: RecentKeys
+    once: Once
     stats: Stats
+    trouble: str = ""
 
     async def run(self, source: Source, event_log: Appender, dead_letters: DeadLetters) -> None:
         """Work until the source stops. Raises what the source, the log or the dead letters raise."""
@@ -71,30 +83,17 @@ class Ingest:
         self, batch: Sequence[Delivery], source: Source, event_log: Appender, dead_letters: DeadLetters
     ) -> None:
         now = batch[-1].received_at
-        self.recent.expire(now)
-        entries: list[Entry] = []
-        fresh: set[EventKey] = set()
-        verdicts: list[tuple[Delivery, Verdict]] = []
-        for delivery in batch:
-            verdict = self._judge(delivery)
-            if verdict.fate is Fate.LOGGED:
-                new = [
-                    entry
-                    for entry in verdict.entries
-                    if entry.key not in self.recent and entry.key not in fresh
-                ]
-                if not new:
-                    verdict = replace(verdict, fate=Fate.DUPLICATE, entries=())
-                fresh.update(entry.key for entry in new)
-                entries += new
-            verdicts.append((delivery, verdict))
-        if entries:
-            await event_log.append(entries)
-            for key in fresh:
-                self.recent.remember(key, now)
+        claimed: list[Entry] = []
+        try:
+            verdicts = [(delivery, self._claim(self._judge(delivery), claimed, now)) for delivery in batch]
+            if claimed:
+                await self._append(event_log, claimed)
+                self.once.logged((entry.key for entry in claimed), now)
+        finally:
+            self.once.release(entry.key for entry in claimed)
         for delivery, verdict in verdicts:
             if verdict.refused is not None:
-                await dead_letters.bury(delivery, self.domain.name, verdict.refused)
+                await self._bury(dead_letters, delivery, verdict.refused)
             elif verdict.fate is Fate.FAILED:
                 await source.requeue(delivery)
         # Not the last of the batch: to ack what was requeued is an error that closes the channel.
@@ -102,6 +101,45 @@ class Ingest:
         if settled:
             await source.ack(settled[-1])
         self._count(verdicts)
+
+    def _claim(self, verdict: Verdict, claimed: list[Entry], now: float) -> Verdict:
+        """Add what is to be logged to `claimed`; one that is logged already is a duplicate."""
+        if verdict.fate is not Fate.LOGGED:
+            return verdict
+        new = [entry for entry in verdict.entries if self.once.claim(entry.key, now)]
+        claimed += new
+        return verdict if new else replace(verdict, fate=Fate.DUPLICATE, entries=())
+
+    async def _append(self, event_log: Appender, entries: Sequence[Entry]) -> None:
+        """Append, and again for a while if the log does not confirm.
+
+        In place, because giving deliveries back counts against their delivery limit. Not for ever,
+        because another node may be able to.
+        """
+        async with asyncio.timeout(APPEND_SECONDS_MAX):
+            while True:
+                try:
+                    await event_log.append(entries)
+                except LogUnavailableError as exc:
+                    self.trouble = f"the log does not take events: {exc}"
+                    log.warning("ingest.log_unavailable", domain=self.domain.name, reason=str(exc))
+                    await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    self.trouble = ""
+                    return
+
+    async def _bury(self, dead_letters: DeadLetters, delivery: Delivery, refused: Refused) -> None:
+        """Bury, and again until there is room: the queue waits, and nothing is lost."""
+        while True:
+            try:
+                await dead_letters.bury(delivery, self.domain.name, refused)
+            except DeadLettersFullError as exc:
+                self.trouble = str(exc)
+                log.error("ingest.dead_letters_full", domain=self.domain.name)  # noqa: TRY400 - no traceback needed
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self.trouble = ""
+                return
 
     def _judge(self, delivery: Delivery) -> Verdict:
         try:

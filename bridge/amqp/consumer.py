@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from bridge.amqp.channels import channel_on
-from bridge.amqp.link import RETRYABLE, Channel, Connection
+from bridge.amqp.link import RETRYABLE, Channel, Connection, is_open, unless
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
 from bridge.core.backoff import Backoff
@@ -21,6 +21,9 @@ BACKOFF_SECONDS_FIRST = 0.1
 BACKOFF_SECONDS_MAX = 2.0
 ATTACH_SECONDS_MAX = 10.0
 
+Work = Callable[[StockSource, Channel, Connection], Awaitable[None]]
+"""Processes a source, which lives on the channel of the connection, until that stops. May raise RETRYABLE."""
+
 
 class DomainConsumer:
     """One domain's consumer on one connection after another.
@@ -29,7 +32,13 @@ class DomainConsumer:
     """
 
     def __init__(
-        self, domain: Domain, topology: Topology, work: Callable[[StockSource, Channel], Awaitable[None]], *, ready: Callable[[], Awaitable[None]], prefetch: int
+        self,
+        domain: Domain,
+        topology: Topology,
+        work: Work,
+        *,
+        ready: Callable[[], Awaitable[None]],
+        prefetch: int,
     ) -> None:
         """`work` processes a source, which lives on the channel, until that stops; it may raise RETRYABLE.
 
@@ -45,7 +54,7 @@ class DomainConsumer:
         self._ready = ready
         self._prefetch = prefetch
         self._source: StockSource | None = None  # Set while attached.
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._trouble = "not attached yet"
 
     @property
@@ -66,12 +75,12 @@ class DomainConsumer:
     async def run(self, connection: Connection) -> None:
         """Consume over this connection until stopped or cancelled; come back after every trouble."""
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 await self._attend(connection, backoff)
             except RETRYABLE as exc:
                 self._trouble = f"{type(exc).__name__}: {exc}"
-                if connection.is_closed:
+                if not is_open(connection):
                     return  # The link makes a new one and calls again.
                 wait_seconds = backoff.next()
                 log.warning(
@@ -80,11 +89,11 @@ class DomainConsumer:
                     reason=self._trouble,
                     retry_seconds=round(wait_seconds, 3),
                 )
-                await asyncio.sleep(wait_seconds)
+                await unless(self._stopping, asyncio.sleep(wait_seconds))
 
     async def stop(self) -> None:
         """Take nothing more from the queue; what is in hand is finished by `run`."""
-        self._stopping = True
+        self._stopping.set()
         if self._source is not None:
             await self._source.stop()
 
@@ -94,7 +103,9 @@ class DomainConsumer:
             self._source.lose("the broker does not know the consumer")
 
     async def _attend(self, connection: Connection, backoff: Backoff) -> None:
-        await self._ready()
+        await unless(self._stopping, self._ready())
+        if self._stopping.is_set():
+            return
         async with channel_on(connection, confirms=True) as channel:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self._topology.declare(channel)
@@ -104,8 +115,8 @@ class DomainConsumer:
             try:
                 backoff.reset()
                 log.info("amqp.consumer_attached", queue=self.queue_name)
-                if self._stopping:
+                if self._stopping.is_set():
                     await source.stop()
-                await self._work(source, channel)
+                await self._work(source, channel, connection)
             finally:
                 self._source = None

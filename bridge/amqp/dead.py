@@ -10,7 +10,7 @@ from typing import Any
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
-from bridge.amqp.publisher import HEADER_PREFIX, Publisher
+from bridge.amqp.publisher import ANONYMOUS, HEADER_PREFIX, PASSED_ON, Publisher
 from bridge.amqp.topology import Names
 
 ID_CHARACTERS = 12
@@ -30,6 +30,7 @@ class DeadLetter:
     message: str
     domain: str
     routing_key: str
+    message_id: str | None
     dead_at: str
     body: bytes
     original: AbstractIncomingMessage
@@ -39,16 +40,18 @@ class DeadLetter:
 async def browse(
     connection: AbstractConnection, names: Names, *, letters_max: int
 ) -> AsyncIterator[AsyncIterator[DeadLetter]]:
-    """Look at up to `letters_max` dead letters, oldest first.
+    """Look at up to `letters_max` dead letters, oldest first; at none that comes in meanwhile.
 
     Those that are not acked meanwhile return to the queue when the context is left.
     """
     channel = await connection.channel(publisher_confirms=False)
     try:
-        queue = await channel.get_queue(names.dead, ensure=False)
+        queue = await channel.declare_queue(names.dead, passive=True)
+        # What is replayed may be refused again: without an end to this look, for ever.
+        count = min(letters_max, queue.declaration_result.message_count or 0)
 
         async def letters() -> AsyncIterator[DeadLetter]:
-            for _ in range(letters_max):
+            for _ in range(count):
                 message = await queue.get(fail=False, timeout=GET_SECONDS_MAX)
                 if message is None:
                     return
@@ -99,22 +102,27 @@ async def purge(
 
 def _letter(message: AbstractIncomingMessage) -> DeadLetter:
     headers = dict(message.headers)
-    death = headers.get("x-death")
-    first: dict[str, Any] = death[-1] if isinstance(death, list) and death and isinstance(death[-1], dict) else {}
-    keys = first.get("routing-keys") or [message.routing_key or ""]
-    domain = str(headers.get(f"{HEADER_PREFIX}domain") or str(first.get("queue", "")).rpartition(".")[2])
+    deaths = headers.get("x-death")
+    # The newest comes first; older ones are from queues that the publisher used on the way to us.
+    death: dict[str, Any] = {}
+    if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict):
+        death = deaths[0]
+    keys = death.get("routing-keys") or [message.routing_key or ""]
+    domain = str(headers.get(f"{HEADER_PREFIX}domain") or str(death.get("queue", "")).rpartition(".")[2])
     routing_key = str(headers.get(f"{HEADER_PREFIX}routing-key") or keys[0])
-    reason = str(headers.get(f"{HEADER_PREFIX}reason") or first.get("reason") or "unknown")
+    reason = str(headers.get(f"{HEADER_PREFIX}reason") or death.get("reason") or "unknown")
     text = str(headers.get(f"{HEADER_PREFIX}message") or _BROKER_REASONS.get(reason, ""))
-    dead_at = headers.get(f"{HEADER_PREFIX}dead-at") or first.get("time") or ""
-    digest = hashlib.sha256("\0".join((message.message_id or "", routing_key, str(dead_at), "")).encode() + message.body)
+    dead_at = headers.get(f"{HEADER_PREFIX}dead-at") or death.get("time") or ""
+    message_id = None if ANONYMOUS in headers else message.message_id
+    what = "\0".join((message_id or "", routing_key, str(dead_at), "")).encode() + message.body
     return DeadLetter(
-        id=digest.hexdigest()[:ID_CHARACTERS],
+        id=hashlib.sha256(what).hexdigest()[:ID_CHARACTERS],
         reason=reason,
         field=str(headers.get(f"{HEADER_PREFIX}field") or ""),
         message=text,
         domain=domain,
         routing_key=routing_key,
+        message_id=message_id,
         dead_at=str(dead_at),
         body=message.body,
         original=message,
@@ -138,8 +146,9 @@ def _properties(letter: DeadLetter) -> dict[str, Any]:
     }
     return {
         "headers": headers,
-        "message_id": original.message_id,
+        "message_id": letter.message_id,
         "content_type": original.content_type,
         "content_encoding": original.content_encoding,
         "timestamp": original.timestamp,
+        **{name: value for name in PASSED_ON if (value := getattr(original, name)) is not None},
     }

@@ -13,8 +13,7 @@ from typing import TypeVar
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel as Channel
-from aio_pika.abc import AbstractConnection as Connection
+from aio_pika.abc import AbstractChannel as Channel, AbstractConnection as Connection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from yarl import URL
 
@@ -85,7 +84,7 @@ async def connect(url: str, name: str) -> Connection:
 
 
 def is_open(connection: Connection) -> bool:
-    """Tell whether a connection is there. (aio-pika's own `is_closed` tells only whether we closed it.)"""
+    """Tell whether a connection is there; aio-pika's own `is_closed` tells only whether we closed it."""
     return connection.connected.is_set()
 
 
@@ -98,7 +97,7 @@ async def unless(stopping: asyncio.Event, work: Awaitable[T]) -> T | None:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 Work = Callable[[Connection], Awaitable[None]]

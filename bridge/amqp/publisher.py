@@ -13,14 +13,24 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishErr
 
 from bridge.amqp.topology import Names
 from bridge.core.delivery import Delivery
-from bridge.core.errors import Refused
+from bridge.core.errors import DeadLettersFullError, Refused
 
 HEADER_PREFIX = "x-bridge-"
+ANONYMOUS = f"{HEADER_PREFIX}anonymous"  # On what had no message_id: aiormq gives one to all that it sends.
+PASSED_ON = ("app_id", "correlation_id", "priority", "reply_to", "type")
+"""Properties that a dead letter keeps although nobody here reads them, by their names in aio-pika.
+
+Not `user_id`, which the broker takes only from that user, nor `expiration`, which would end the letter.
+"""
 CONFIRM_SECONDS_MAX = 10.0
 
 
 class PublishFailedError(Exception):
     """The broker did not confirm a message; it may or may not have it."""
+
+
+class RefusedByBrokerError(PublishFailedError):
+    """The broker said that it does not take a message; the channel goes on."""
 
 
 async def publish_confirmed(
@@ -45,9 +55,9 @@ async def publish_confirmed(
         where = exchange or "the default exchange"
         raise PublishFailedError(f"no queue takes {routing_key!r} from {where}") from exc
     except DeliveryError as exc:
-        raise PublishFailedError("the broker refused the message: a queue is full") from exc
+        raise RefusedByBrokerError("the broker refused the message: a queue is full") from exc
     except TimeoutError as exc:
-        raise PublishFailedError(f"no confirmation within {CONFIRM_SECONDS_MAX:g} s") from exc
+        raise RefusedByBrokerError(f"no confirmation within {CONFIRM_SECONDS_MAX:g} s") from exc
     except CONNECTION_EXCEPTIONS as exc:
         raise PublishFailedError(f"the connection broke: {exc}") from exc
 
@@ -64,12 +74,15 @@ class Publisher:
         self, exchange: str, routing_key: str, body: bytes, properties: Mapping[str, Any]
     ) -> None:
         """Publish one message; as `publish_confirmed`."""
+        if not properties.get("message_id"):
+            properties = {**properties, "headers": {**properties.get("headers", {}), ANONYMOUS: True}}
         await publish_confirmed(self._channel, exchange, routing_key, body, properties)
 
     async def bury(self, delivery: Delivery, domain: str, refused: Refused) -> None:
         """Put a delivery, untouched, into the dead-letter queue with the reason beside it.
 
         Raises:
+            DeadLettersFullError: there is no room.
             PublishFailedError: it is not safe there; do not ack the delivery.
         """
         headers = {key: value for key, value in delivery.headers.items() if not key.startswith(HEADER_PREFIX)}
@@ -81,15 +94,18 @@ class Publisher:
             f"{HEADER_PREFIX}routing-key": delivery.routing_key,
             f"{HEADER_PREFIX}dead-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
-        await self.publish(
-            "",
-            self._names.dead,
-            delivery.body,
-            {
-                "headers": headers,
-                "message_id": delivery.message_id,
-                "content_type": delivery.content_type,
-                "content_encoding": delivery.content_encoding,
-                "timestamp": delivery.timestamp,
-            },
-        )
+        properties = {
+            "headers": headers,
+            "message_id": delivery.message_id,
+            "content_type": delivery.content_type,
+            "content_encoding": delivery.content_encoding,
+            "timestamp": delivery.timestamp,
+            **delivery.others,
+        }
+        try:
+            await self.publish("", self._names.dead, delivery.body, properties)
+        except RefusedByBrokerError as exc:
+            raise DeadLettersFullError(
+                f"the queue {self._names.dead} takes no letters ({exc}): "
+                "replay or purge some, or raise its limit"
+            ) from exc

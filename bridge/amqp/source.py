@@ -15,7 +15,10 @@ from typing import Any
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
+from bridge.amqp.publisher import ANONYMOUS, PASSED_ON
 from bridge.core.delivery import Delivery
+
+_OTHERS = tuple((name, "message_type" if name == "type" else name) for name in PASSED_ON)  # And aiormq's.
 
 
 class SourceLostError(Exception):
@@ -61,10 +64,8 @@ class StockSource:
         await self._channel.set_qos(prefetch_count=self._prefetch)
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: self.lose("cancelled by the broker"))
-        underlay.closing.add_done_callback(lambda _: self.lose("channel closed"))
-        answer = await underlay.basic_consume(
-            self._queue_name, self._collect, arguments=self._arguments
-        )
+        underlay.closing.add_done_callback(self._closed)
+        answer = await underlay.basic_consume(self._queue_name, self._collect, arguments=self._arguments)
         self._consumer_tag = answer.consumer_tag or ""
 
     async def read(self) -> Sequence[Delivery]:
@@ -96,6 +97,7 @@ class StockSource:
         """Give one delivery back. Raises AMQPError."""
         underlay = await self._channel.get_underlay_channel()
         await underlay.basic_nack(delivery.tag, requeue=True, wait=False)
+        self._in_hand = [other for other in self._in_hand if other is not delivery]
 
     async def stop(self) -> None:
         """Detach; deliveries that are here already can still be read and acked. Idempotent."""
@@ -114,8 +116,13 @@ class StockSource:
         self._lost = self._lost or reason
         self._changed.set()
 
+    def _closed(self, closing: asyncio.Future[Any]) -> None:
+        reason = None if closing.cancelled() else closing.exception()
+        self.lose(f"channel closed: {reason}" if reason else "channel closed")
+
     async def _collect(self, message: Any) -> None:  # noqa: ANN401 - aiormq's DeliveredMessage
         properties = message.header.properties
+        headers = properties.headers or {}
         frame = message.delivery
         self._waiting.append(
             Delivery(
@@ -124,11 +131,14 @@ class StockSource:
                 received_at=time.time(),
                 tag=frame.delivery_tag or 0,
                 redelivered=bool(frame.redelivered),
-                message_id=properties.message_id,
+                message_id=None if ANONYMOUS in headers else properties.message_id,
                 content_type=properties.content_type,
                 content_encoding=properties.content_encoding,
                 timestamp=properties.timestamp,
-                headers=properties.headers or {},
+                headers=headers,
+                others={
+                    ours: value for ours, name in _OTHERS if (value := getattr(properties, name)) is not None
+                },
             )
         )
         self._changed.set()

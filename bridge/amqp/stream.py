@@ -24,7 +24,7 @@ import structlog
 
 from bridge.amqp.channels import channel_on
 from bridge.amqp.link import RETRYABLE, Channel, Connection
-from bridge.amqp.publisher import PublishFailedError, publish_confirmed
+from bridge.amqp.publisher import PublishFailedError, RefusedByBrokerError, publish_confirmed
 from bridge.amqp.source import SourceLostError, StockSource
 from bridge.core.backoff import Backoff
 from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, decode_batch, encode_batch
@@ -104,7 +104,10 @@ class StreamLog:
                     return  # The link makes a new one and calls again.
                 wait_seconds = backoff.next()
                 log.warning(
-                    "log.tail_lost", queue=self.queue_name, reason=self._trouble, retry_seconds=round(wait_seconds, 3)
+                    "log.tail_lost",
+                    queue=self.queue_name,
+                    reason=self._trouble,
+                    retry_seconds=round(wait_seconds, 3),
                 )
                 await asyncio.sleep(wait_seconds)
             finally:
@@ -219,7 +222,9 @@ class StreamLog:
     async def _last(self, connection: Connection) -> int:
         """Return the stream offset of the newest message; there is at least one."""
         async with channel_on(connection, confirms=False) as channel:
-            source = StockSource(channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: "last"})
+            source = StockSource(
+                channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: "last"}
+            )
             await source.start()
             async with asyncio.timeout(FIRST_SECONDS_MAX):
                 return _stream_offset((await source.read())[-1])
@@ -289,7 +294,8 @@ class StreamAppender:
         """Write entries in order, in as few messages as can be.
 
         Raises:
-            LogUnavailableError: a message was not confirmed.
+            LogUnavailableError: a message was not confirmed; it can be tried again.
+            PublishFailedError: as it was lost with the channel.
         """
         if not self._stream.health().ok:
             # Without a tail nobody here vouches for the epoch, and no duplicate would be noticed.
@@ -298,8 +304,10 @@ class StreamAppender:
         for start in range(0, len(entries), BATCH_ENTRIES_MAX):
             body = encode_batch(entries[start : start + BATCH_ENTRIES_MAX])
             try:
-                await publish_confirmed(self._channel, "", self._stream.queue_name, body, {"headers": headers})
-            except PublishFailedError as exc:
+                await publish_confirmed(
+                    self._channel, "", self._stream.queue_name, body, {"headers": headers}
+                )
+            except RefusedByBrokerError as exc:
                 raise LogUnavailableError(str(exc)) from exc
 
     async def catch_up(self) -> None:

@@ -85,9 +85,7 @@ class Topology:
         """
         try:
             events = await channel.declare_exchange(self.names.exchange, ExchangeType.TOPIC, durable=True)
-            unrouted = await channel.declare_exchange(
-                self.names.unrouted, ExchangeType.FANOUT, durable=True
-            )
+            unrouted = await channel.declare_exchange(self.names.unrouted, ExchangeType.FANOUT, durable=True)
             inbound = await channel.declare_exchange(
                 self.names.inbound,
                 ExchangeType.TOPIC,

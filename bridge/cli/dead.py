@@ -55,7 +55,7 @@ def show(letter_id: Id) -> None:
         ("field", letter.field),
         ("domain", letter.domain),
         ("routing key", letter.routing_key),
-        ("message_id", letter.original.message_id or ""),
+        ("message_id", letter.message_id or ""),
         ("dead since", letter.dead_at),
     ):
         console.print(f"[bold]{title:12}[/bold] {escape(value)}", soft_wrap=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bridge.core.entry import EventKey
 
 
@@ -51,3 +53,53 @@ class RecentKeys:
         self._previous = previous
         self._current = set()
         self._turned_at = now
+
+
+class Once:
+    """Which events are in the log, or about to be: what makes each stand there, and be sent, once.
+
+    Three memories, because they may not stand in for each other: what the log has shown decides
+    what is sent; what this node has logged, shown or not yet, and what it is logging at the moment
+    decide what is logged.
+    """
+
+    def __init__(self, *, window_seconds: float, keys_max: int) -> None:
+        """Remember for the window; `keys_max` bounds each memory."""
+        self._shown = RecentKeys(window_seconds=window_seconds, keys_max=keys_max)
+        self._logged = RecentKeys(window_seconds=window_seconds, keys_max=keys_max)
+        self._logging: set[EventKey] = set()  # At most as many as deliveries are in hand.
+
+    def __len__(self) -> int:
+        """Return how many keys are remembered."""
+        return len(self._shown) + len(self._logged) + len(self._logging)
+
+    def claim(self, key: EventKey, now: float) -> bool:
+        """Tell whether this event is to be logged; if so, `logged` or `release` must follow."""
+        self._shown.expire(now)
+        self._logged.expire(now)
+        if key in self._shown or key in self._logged or key in self._logging:
+            return False
+        self._logging.add(key)
+        return True
+
+    def release(self, keys: Iterable[EventKey]) -> None:
+        """Note that these were not logged, as far as is known."""
+        self._logging.difference_update(keys)
+
+    def logged(self, keys: Iterable[EventKey], now: float) -> None:
+        """Note that the log has confirmed these."""
+        for key in keys:
+            self._logging.discard(key)
+            self._logged.remember(key, now)
+
+    def first_shown(self, key: EventKey, now: float) -> bool:
+        """Note that the log has shown an event; tell whether for the first time.
+
+        An append that is not confirmed is tried again, and may have succeeded before. Every node
+        sees the same log, so every node leaves out the same copy.
+        """
+        self._shown.expire(now)
+        if key in self._shown:
+            return False
+        self._shown.remember(key, now)
+        return True

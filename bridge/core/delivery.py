@@ -13,7 +13,8 @@ class Delivery:
     """One AMQP delivery (AMQP 0-9-1 class basic), reduced to what ingest needs.
 
     `tag` is the delivery tag on its channel, 0 when it did not come from a channel.
-    `received_at` is in seconds since the Unix epoch.
+    `received_at` is in seconds since the Unix epoch. `others` are the properties that mean nothing
+    here, by the names of aio-pika; they are only kept for a dead letter.
     """
 
     routing_key: str
@@ -26,3 +27,4 @@ class Delivery:
     content_encoding: str | None = None
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)

@@ -58,6 +58,10 @@ class LogUnavailableError(Exception):
     """The event log did not confirm an append; nothing may be acked on the strength of it."""
 
 
+class DeadLettersFullError(Exception):
+    """The dead-letter queue takes no more; a person must make room."""
+
+
 class TokenRejected(Exception):  # noqa: N818 - as Refused
     """A token that proves nobody's identity.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 import ssl
 import time
 from collections import Counter
@@ -31,6 +32,7 @@ from bridge.ws.wire import Wire
 log = structlog.get_logger()
 
 BACKLOG = 4_096  # Clients that the kernel holds until they are accepted, as after a restart.
+UNSENT_BYTES_MAX = 65_536  # In the kernel, for each socket.
 HANDSHAKES_SPARE = 1_000  # Connections above `sockets_max` that are still told why they are refused.
 DRAIN_STEPS_PER_SECOND = 20
 DRAIN_STEP_SOCKETS_MIN = 50
@@ -113,6 +115,10 @@ class SocketServer:
             ssl_handshake_timeout=self.limits.handshake_seconds_max if tls else None,
             ssl_shutdown_timeout=self.limits.close_seconds_max if tls else None,
         )
+        for listener in self._listener.sockets:
+            # Every accepted socket inherits it. Else the kernel takes up to 4 MB (tcp_wmem) for a client that
+            # does not read, where no limit and no overflow policy of ours reaches them.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         bound: int = self._listener.sockets[0].getsockname()[1]
         log.info("ws.listening", host=host, port=bound, tls=tls is not None)
         return bound

@@ -9,6 +9,7 @@ import logging
 import secrets
 import sys
 import time
+from dataclasses import astuple
 from pathlib import Path
 
 from rich.console import Console
@@ -47,13 +48,12 @@ async def play(names: list[str], scale: Scale, logs: Path | None) -> int:
         seconds = time.monotonic() - started
         if isinstance(outcome, Tally):
             failed += not outcome.clean
-            row = (outcome.events, outcome.clients, outcome.lost, outcome.doubled, outcome.misordered)
-            cells = (*row, outcome.unrecovered, outcome.longest_gap_ms)
+            cells = [str(value) for value in astuple(outcome)]
             style = "" if outcome.clean else "red"
         else:
             failed += 1
-            cells, style = (f"{type(outcome).__name__}: {outcome}",), "red"
-        table.add_row(name, *map(str, cells), *[""] * (7 - len(cells)), f"{seconds:.0f}", style=style)
+            cells, style = [f"{type(outcome).__name__}: {outcome}"] + [""] * 6, "red"
+        table.add_row(name, *cells, f"{seconds:.0f}", style=style)
         console.print(f"{name}: {outcome}", highlight=False)
     console.print(table)
     return 1 if failed else 0

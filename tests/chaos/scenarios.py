@@ -177,7 +177,6 @@ async def dead_letter_queue_full(stage: Stage) -> Tally:
     await asyncio.to_thread(stage.broker.ctl, "set_policy", "full", f"^{dead}$", policy, "--apply-to", "queues")
     await _publish_raw(stage, "order.completed", [b"no json"] * 20)
     async with stage.under_load():
-        await asyncio.sleep(1)
         await asyncio.to_thread(stage.broker.ctl, "clear_policy", "full")
     tally = await stage.settle()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings, strategies as st
 
-from bridge.core.dedupe import RecentKeys
+from bridge.core.dedupe import Once, RecentKeys
 from bridge.core.entry import EventKey
 
 A, B, C = (EventKey("quota.updated", letter) for letter in "abc")
@@ -141,3 +141,61 @@ def test_bounded(steps: list[tuple[float, int]], keys_max: int) -> None:
         recent.remember(EventKey("x.y", str(number)), now)
         assert EventKey("x.y", str(number)) in recent
         assert len(recent) <= keys_max
+
+
+def once(window_seconds: float = 10.0, keys_max: int = 1_000) -> Once:
+    """Return a memory of what is in the log, empty."""
+    return Once(window_seconds=window_seconds, keys_max=keys_max)
+
+
+def test_claimed_once() -> None:
+    """While an event is being logged nobody else may log it; after a failure somebody may."""
+    seen = once()
+
+    assert [seen.claim(A, 0.0), seen.claim(A, 0.0), seen.claim(B, 0.0)] == [True, False, True]
+    seen.release([A])
+    assert [seen.claim(A, 0.0), seen.claim(B, 0.0)] == [True, False]
+
+
+def test_logged_once() -> None:
+    """What was logged is not logged again within the window, also if it is released afterwards."""
+    seen = once()
+    seen.claim(A, 0.0)
+    seen.logged([A], 0.0)
+    seen.release([A])
+
+    assert not seen.claim(A, 9.9)
+    assert seen.claim(A, 20.0)
+
+
+def test_shown_once() -> None:
+    """What the log has shown is sent once, and not logged again, whoever logged it."""
+    seen = once()
+
+    assert [seen.first_shown(A, 0.0), seen.first_shown(A, 9.9), seen.first_shown(A, 20.0)] == [
+        True,
+        False,
+        True,
+    ]
+    assert not seen.claim(A, 29.9)
+
+
+def test_logged_is_not_shown() -> None:
+    """What this node has logged is still to be sent when the log shows it."""
+    seen = once()
+    seen.claim(A, 0.0)
+    seen.logged([A], 0.0)
+
+    assert seen.first_shown(A, 0.0)
+    assert not seen.first_shown(A, 0.0)
+
+
+def test_length_of_once() -> None:
+    """Every memory counts, and is bounded for itself."""
+    seen = once(keys_max=10)
+    for number in range(100):
+        seen.first_shown(EventKey("x.y", f"s{number}"), 0.0)
+        seen.logged([EventKey("x.y", f"l{number}")], 0.0)
+    seen.claim(A, 0.0)
+
+    assert len(seen) <= 2 * 10 + 1

@@ -1,0 +1,78 @@
+"""pamqp, made to take whatever RabbitMQ takes.
+
+The broker looks neither at the text nor at the times in a message's properties. pamqp does, and where
+it cannot read one aiormq ends the connection: a single odd message (a time in microseconds is enough)
+would stop every domain, come back, and stop them again. And what pamqp has read it cannot always
+write again, which a dead letter has to be.
+
+    reading    a time past the year 9999 → None · bytes that are not UTF-8, where text must be → U+FFFD
+    writing    a float with all its digits · long text that was not UTF-8 as it came · what else pamqp
+               refuses, as text
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from struct import Struct, error as StructError  # noqa: N812 - it is an exception
+from typing import Any
+
+from pamqp import decode, encode
+
+_DOUBLE = Struct(">d")
+_LENGTH = Struct(">I")
+
+_timestamp = decode.timestamp
+_encode_table_value = encode.encode_table_value
+
+
+def install() -> None:
+    """Put the functions below in the place of pamqp's. Idempotent."""
+    for methods in (decode.METHODS, decode.TABLE_MAPPING):
+        for key, method in methods.items():
+            if method in _INSTEAD:
+                methods[key] = _INSTEAD[method]  # type: ignore[index] # a key of the one it came from
+    encode.encode_table_value = _write_table_value
+
+
+def _read_timestamp(value: bytes) -> tuple[int, datetime | None]:
+    try:
+        return _timestamp(value)
+    except (ValueError, OverflowError, OSError):
+        return 8, None
+
+
+def _read_short_text(value: bytes) -> tuple[int, str]:
+    end = value[0] + 1
+    return end, value[1:end].decode(errors="replace")
+
+
+def _read_table(value: bytes) -> tuple[int, dict[str, Any]]:
+    end = _LENGTH.unpack_from(value)[0] + _LENGTH.size
+    at = _LENGTH.size
+    table: dict[str, Any] = {}
+    while at < end:
+        used, key = _read_short_text(value[at:end])
+        at += used
+        used, table[key] = decode.embedded_value(value[at:end])
+        at += used
+    return end, table
+
+
+def _write_table_value(value: Any) -> bytes:  # noqa: ANN401 - whatever a table can hold
+    match value:
+        case float():
+            return b"d" + _DOUBLE.pack(value)
+        case bytes():
+            return b"S" + _LENGTH.pack(len(value)) + value
+        case _:
+            try:
+                return _encode_table_value(value)
+            except (TypeError, ValueError, OverflowError, StructError):
+                return _encode_table_value(str(value))
+
+
+_INSTEAD: dict[Any, Any] = {
+    decode.timestamp: _read_timestamp,
+    decode.short_str: _read_short_text,
+    decode.field_table: _read_table,
+}

@@ -1,0 +1,225 @@
+"""A socket server on a free port, with everything behind it but the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+from unittest.mock import patch
+
+from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
+from bridge.core.access import AccessRules, Principal
+from bridge.core.entry import Entry, EventKey, Logged, Position
+from bridge.core.hub import Hub
+from bridge.core.limits import KeyedLimiter, RateLimit
+from bridge.core.outbox import OutboxLimits
+from bridge.core.policy import Policy
+from bridge.core.session import SessionRules
+from bridge.core.stats import Stats
+from bridge.core.window import Window, WindowLimits
+from bridge.fanout import Fanout
+from bridge.ws import connection, endpoint, gate, server
+from bridge.ws.connection import Connection, event_frame
+from bridge.ws.handshake import OriginRules
+from bridge.ws.server import SocketLimits, SocketServer
+
+HOST = "127.0.0.1"
+DEADLINE_SECONDS = 5.0
+EPOCH = "e1"
+COOKIE = "bridge_token"
+TOKENS = TokenRules(
+    secret="a secret of thirty-two characters",
+    audience=None,
+    issuer=None,
+    leeway_seconds=0.0,
+    user_claims=("sub",),
+    roles_claim="roles",
+    rooms_claim="rooms",
+)
+
+
+def token(user_id: str = "u1", *, seconds: float = 3_600.0, rooms: Sequence[str] = ()) -> str:
+    """Return a token for a user that is valid for so long."""
+    return make_token(TOKENS, user_id=user_id, rooms=rooms, seconds=seconds)
+
+
+async def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds, but not for long."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come about that {what}"
+        await asyncio.sleep(0.002)
+
+
+@dataclass
+class Options:
+    """What a test may want otherwise. The names are those of the settings; times in seconds."""
+
+    message_bytes_max: int = 65_536
+    sockets_max: int = 1_000
+    sockets_per_user_max: int = 100
+    handshake_seconds_max: float = DEADLINE_SECONDS
+    hello_seconds_max: float = DEADLINE_SECONDS
+    close_seconds_max: float = 2.0
+    outbox_frames_max: int = 1_000
+    outbox_bytes_max: int = 1_048_576
+    rooms_max: int = 100
+    commands_per_second_max: float = 20.0
+    commands_burst_max: int = 40
+    mistakes_max: int = 20
+    expiring_notice_seconds: float = 60.0
+    ping_interval_seconds: float = 25.0
+    attempts_per_minute_max: int = 100_000
+    allowed_origins: tuple[str, ...] = ()
+    allow_missing_origin: bool = True
+    tls: ssl.SSLContext | None = None
+    verify: Callable[[str], Principal] = TokenVerifier(TOKENS).verify
+
+
+class Diary:
+    """Stands in for the loggers of the socket edge, and keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, event: str, **values: object) -> None:
+        """Keep a line."""
+        self.lines.append((event, values))
+
+    warning = error = exception = info
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        """Return what was said with each line of this name."""
+        return [values for name, values in self.lines if name == event]
+
+
+@dataclass
+class Node:
+    """A running node."""
+
+    server: SocketServer
+    fanout: Fanout[Connection]
+    hub: Hub[Connection]
+    stats: Stats
+    diary: Diary
+    tls: bool
+    port: int = 0
+    healthy: bool = True
+    trouble: list[str] = field(default_factory=list)  # What asyncio had to report.
+
+    @property
+    def url(self) -> str:
+        """Where the WebSockets are."""
+        return f"{'wss' if self.tls else 'ws'}://{HOST}:{self.port}/ws"
+
+    @property
+    def offset(self) -> int:
+        """The newest offset of the log."""
+        return self.server.rules.window.head
+
+    def publish(
+        self,
+        *numbers: int,
+        to: str = "all",
+        policy: Policy = Policy.MUST_DELIVER,
+        key: str = "",
+        padding: int = 0,
+    ) -> None:
+        """Have the log hand out a run of events with these numbers, in one go."""
+        first = self.offset + 1
+        self.fanout.receive(
+            [
+                Logged(offset, an_entry(number, to=to, policy=policy, key=key, padding=padding))
+                for offset, number in enumerate(numbers, first)
+            ]
+        )
+
+    def connection_of(self, user_id: str) -> Connection:
+        """Return the server's end of a user's only socket."""
+        (found,) = self.hub.members(f"user:{user_id}")
+        return found
+
+
+def an_entry(
+    number: int, *, to: str, policy: Policy = Policy.MUST_DELIVER, key: str = "", padding: int = 0
+) -> Entry:
+    """Return a log entry that carries a number, and so many bytes beside it."""
+    payload = {"type": "test.happened", "version": 1, "data": {"number": number, "padding": "x" * padding}}
+    return Entry(
+        key=EventKey("test.happened", str(number)),
+        targets=(to,),
+        policy=policy,
+        conflate_key=key,
+        occurred_at=time.time(),
+        expires_at=None,
+        payload=json.dumps(payload).encode(),
+    )
+
+
+@asynccontextmanager
+async def running(**changes: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - see Options
+    """Run a node with these options. At the end nothing may be left of it, and nothing may have raised."""
+    node, tls = _build(Options(**changes))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: node.trouble.append(str(context)))
+    with (
+        patch.object(connection, "log", node.diary),
+        patch.object(endpoint, "log", node.diary),
+        patch.object(gate, "log", node.diary),
+        patch.object(server, "log", node.diary),
+    ):
+        node.port = await node.server.start(HOST, 0, tls)
+        keep_alive = asyncio.create_task(node.server.keep_alive())
+        try:
+            yield node
+        finally:
+            keep_alive.cancel()
+            await node.server.stop()
+    assert not node.trouble, node.trouble
+    assert not node.server.connections
+    assert not len(node.hub)
+    assert not node.server.users
+
+
+def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
+    hub: Hub[Connection] = Hub()
+    stats = Stats()
+    window = Window(WindowLimits(seconds_max=600.0, bytes_max=1 << 24))
+    window.begin(Position(EPOCH, 0))
+    names = {entry.name for entry in fields(Options)}
+    given = {name: getattr(options, name) for name in names}
+    rules = SessionRules(
+        access=AccessRules(frozenset({"device"})),
+        window=window,
+        **{entry.name: given[entry.name] for entry in fields(SessionRules) if entry.name in names},
+    )
+    limits = SocketLimits(
+        outbox=OutboxLimits(options.outbox_frames_max, options.outbox_bytes_max),
+        **{entry.name: given[entry.name] for entry in fields(SocketLimits) if entry.name in names},
+    )
+    sockets = SocketServer(
+        hub=hub,
+        rules=rules,
+        limits=limits,
+        origins=OriginRules(options.allowed_origins, options.allow_missing_origin),
+        attempts=KeyedLimiter(RateLimit(options.attempts_per_minute_max, 60.0), keys_max=100),
+        verify=options.verify,
+        stats=stats,
+        healthy=lambda: node.healthy,
+        cookie_name=COOKIE,
+        trusted_proxies=(),
+    )
+    fanout = Fanout(
+        hub,
+        window,
+        frame=event_frame,
+        on_new_life=lambda: sockets.dismiss_all(retry_after_seconds_max=1.0),
+        stats=stats,
+    )
+    node = Node(sockets, fanout, hub, stats, Diary(), tls=options.tls is not None)
+    return node, options.tls

@@ -1,0 +1,87 @@
+"""Who is still there: pings, and what happens to those who do not answer."""
+
+from __future__ import annotations
+
+from websockets.frames import Opcode
+
+from tests.ws.clients import RawClient, client, client_frame, command, member, receive
+from tests.ws.node import eventually, running, token
+
+INTERVAL = 0.1
+
+
+async def test_client_that_answers_pings():
+    """A client that answers each ping stays for as long as it likes."""
+    async with running(ping_interval_seconds=INTERVAL) as node, RawClient.member(node) as raw:
+        for _ in range(5):
+            assert (await raw.frame()).opcode == Opcode.PING
+            await raw.send(client_frame(Opcode.PONG))
+        await raw.send(command("ping"))
+
+        while (frame := await raw.frame()).opcode == Opcode.PING:
+            await raw.send(client_frame(Opcode.PONG))
+        assert frame.message["type"] == "pong"
+
+
+async def test_client_that_answers_no_ping():
+    """A client that gives no sign of life until the next ping is due is dropped."""
+    async with running(ping_interval_seconds=INTERVAL) as node, RawClient.member(node) as raw:
+        frames = await raw.rest()
+
+        assert frames == b"\x89\x00"
+        assert node.stats.closes[1006] == 1
+        assert node.diary.told("ws.ping_timeout")[0]["user_id"] == "u1"
+
+
+async def test_any_data_is_a_sign_of_life():
+    """A client that sends commands need not answer pings."""
+    async with running(ping_interval_seconds=INTERVAL) as node, RawClient.member(node) as raw:
+        pings = 0
+        while pings < 4:
+            pings += (await raw.frame()).opcode == Opcode.PING
+            await raw.send(command("ping"))
+
+
+async def test_library_client_lives():
+    """The library's client answers pings by itself."""
+    async with running(ping_interval_seconds=INTERVAL) as node, member(node) as c:
+        connection = node.connection_of("u1")
+        for _ in range(3):
+            await eventually(lambda: connection._awaiting_pong, "a ping is sent")
+            await eventually(lambda: not connection._awaiting_pong, "it is answered")
+        node.publish(1)
+
+        assert (await receive(c))["data"]["number"] == 1
+
+
+async def test_client_that_has_not_said_hello():
+    """A socket without a session is kept alive, too, for as long as it may wait."""
+    async with running(ping_interval_seconds=INTERVAL) as node, client(node) as c:
+        (connection,) = node.server.connections
+        await eventually(lambda: connection._awaiting_pong, "a ping is sent")
+        await eventually(lambda: not connection._awaiting_pong, "it is answered")
+        await c.send(f'{{"op": "hello", "token": "{token()}"}}')
+
+        assert (await receive(c))["type"] == "connected"
+
+
+async def test_client_that_reads_slowly_lives():
+    """A client that takes bytes at all is alive, though its pongs stand behind them."""
+    async with (
+        running(ping_interval_seconds=INTERVAL) as node,
+        RawClient.member(node, receive_bytes=4_096) as raw,
+    ):
+        node.publish(*range(400), padding=1_000)
+        seen = 0
+        while seen < 400:
+            frame = await raw.frame()
+            seen += frame.opcode == Opcode.TEXT
+            if frame.opcode == Opcode.PING:
+                await raw.send(client_frame(Opcode.PONG))
+
+
+async def test_sweeps_are_spread():
+    """Sockets are pinged in equal shares over the interval, not all at once."""
+    async with running(ping_interval_seconds=3.0) as node:
+        async with member(node, "u1"), member(node, "u2"), member(node, "u3"):
+            assert len({id(connection.slot) for connection in node.server.connections}) == 3

@@ -1,0 +1,75 @@
+"""What happens when a token nears its end, and at its end."""
+
+from __future__ import annotations
+
+import time
+
+from bridge.core.access import Principal
+from tests.ws.clients import ask, client, close_of, receive
+from tests.ws.node import running
+
+
+def lasting(*seconds: float):
+    """Return a verifier whose tokens last for so long, one after the other."""
+    lives = iter(seconds)
+    return lambda _: Principal("u1", expires_at=time.time() + next(lives))
+
+
+async def test_token_that_ends():
+    """The client is told before its token ends, and closed with 4401 when it does."""
+    async with running(verify=lasting(0.4), expiring_notice_seconds=0.2) as node, client(node, "?token=x") as c:
+        started = time.monotonic()
+        connected = await receive(c)
+        expiring = await receive(c)
+        told_after = time.monotonic() - started
+        code, text = await close_of(c)
+        closed_after = time.monotonic() - started
+
+        assert expiring == {"type": "expiring", "data": {"expiresAt": connected["data"]["expiresAt"]}}
+        assert (code, text) == (4401, "token expired")
+        assert 0.1 < told_after < 0.4 <= closed_after + 0.01
+
+
+async def test_token_of_a_short_life():
+    """A token that is shorter than the usual notice is not called ending right from the start."""
+    async with running(verify=lasting(0.4), expiring_notice_seconds=60.0) as node, client(node, "?token=x") as c:
+        started = time.monotonic()
+        await receive(c)
+
+        assert (await receive(c))["type"] == "expiring"
+        assert time.monotonic() - started > 0.1
+        assert (await close_of(c))[0] == 4401
+
+
+async def test_token_that_is_renewed():
+    """A newer token puts the end off; when that one nears its end, the client is told again."""
+    async with (
+        running(verify=lasting(0.3, 0.6), expiring_notice_seconds=0.2) as node,
+        client(node, "?token=x") as c,
+    ):
+        started = time.monotonic()
+        assert [(await receive(c))["type"] for _ in range(2)] == ["connected", "expiring"]
+
+        assert (await ask(c, "auth", token="y"))["type"] == "authenticated"
+        assert (await receive(c))["type"] == "expiring"
+        assert time.monotonic() - started > 0.35
+        assert (await close_of(c))[0] == 4401
+
+
+async def test_token_that_ends_between_sweeps():
+    """A sweep says and does the same, if it comes first."""
+    async with (
+        running(verify=lasting(0.3), expiring_notice_seconds=0.3, ping_interval_seconds=0.05) as node,
+        client(node, "?token=x") as c,
+    ):
+        kinds = [(await receive(c))["type"] for _ in range(2)]
+
+        assert kinds == ["connected", "expiring"]
+        assert await close_of(c) == (4401, "token expired")
+
+
+async def test_token_without_an_end():
+    """A token that never ends sets no timer."""
+    async with running(verify=lasting(float("inf"))) as node, client(node, "?token=x") as c:
+        assert (await receive(c))["data"]["expiresAt"] is None
+        assert node.connection_of("u1")._deadline is None
