@@ -1,6 +1,6 @@
 """The composition root: builds every part, hands each what it needs, owns start and stop order.
 
-    start   admin port → RabbitMQ → public port
+    start   admin port → public port, closed until all is well → RabbitMQ
     stop    public port stops accepting → deliveries in hand are finished and acked →
             sockets are closed, paced → RabbitMQ → admin port; all under one deadline
 """
@@ -225,13 +225,16 @@ class Bridge:
             )
             stack.push_async_callback(self._admin.stop)
             stack.push_async_callback(self._sockets.stop)
+            public_port = await self._sockets.start(
+                settings.ws.host, settings.ws.port, self._tls, reuse_port=settings.ws.reuse_port
+            )
             # A task that fails ends the process, loudly: whatever supervises it starts a new one.
             async with asyncio.TaskGroup() as tasks:
                 ingest = tasks.create_task(self._ingest_link.run())
-                beside = [tasks.create_task(self._watch_link.run()), tasks.create_task(self._sockets.keep_alive())]
-                public_port = await self._sockets.start(
-                    settings.ws.host, settings.ws.port, self._tls, reuse_port=settings.ws.reuse_port
-                )
+                beside = [
+                    tasks.create_task(self._watch_link.run()),
+                    tasks.create_task(self._sockets.keep_alive()),
+                ]
                 yield Ports(public_port, admin_port)
                 await self._drain(ingest)
                 for task in (ingest, *beside):

@@ -123,7 +123,8 @@ class Auth(_Section):
     @classmethod
     def _are_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for kind in value:
-            if parse_room(f"{kind}:1") is None:
+            room = parse_room(f"{kind}:1")
+            if room is None or room.kind != kind:
                 raise ValueError(f"{kind!r} is not a kind of room: write what stands before the colon")
             if kind in ("user", "role"):
                 raise ValueError(f"rooms of the kind {kind!r} are never public: remove it")

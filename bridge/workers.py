@@ -8,6 +8,7 @@ node. This process serves no socket: it owns the workers and the one operator po
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 BACKOFF_SECONDS_FIRST = 0.5
 BACKOFF_SECONDS_MAX = 10.0
 STEADY_SECONDS = 30.0  # A worker that has lived so long begins its back-off anew.
+PR_SET_PDEATHSIG = 1
 GRACE_SECONDS = 5.0  # Beyond the workers' own deadline, before they are killed.
 
 
@@ -104,6 +106,7 @@ class Workers:
             "serve",
             env=self._environment(name, port),
             start_new_session=True,  # Ctrl-C is for us to pass on, once.
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         self._processes[name] = process
         if self._stopping.is_set():  # While it was being made.
@@ -143,6 +146,11 @@ class Workers:
 
     def _answers(self) -> list[WorkerAnswer]:
         return self._collector.answers
+
+
+def _end_with_parent() -> None:
+    """In the new process: have the kernel end it in order when we are gone, however we went (prctl(2))."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class _reserved:  # noqa: N801 - used as a context manager, like a function

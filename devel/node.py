@@ -17,7 +17,7 @@ from typing import Self
 
 from devel.errors import DevelError
 from devel.handshake import answers
-from devel.node_settings import PLUGIN_CONFIG, Ports, configuration, environment
+from devel.node_settings import PLUGIN_CONFIG, Ports, configuration, environment, start_command
 from devel.ports import LOOPBACK, free_ports
 from devel.process import KeptProcess
 
@@ -211,15 +211,15 @@ class PrivateNode:
     def _choose_ports(self) -> Ports:
         """Return free ports. Clients know the AMQP port, so it is chosen only once."""
         listening = [name for name in self._plugins if name in PLUGIN_CONFIG]
-        amqp, distribution, nobody, *others = free_ports(3 + len(listening))
+        amqp, distribution, mapper, *others = free_ports(3 + len(listening))
         if self._ports:
             amqp = self._ports.amqp
-        return Ports(amqp, distribution, nobody, dict(zip(listening, others, strict=True)))
+        return Ports(amqp, distribution, mapper, dict(zip(listening, others, strict=True)))
 
     def _spawn(self, ports: Ports) -> KeptProcess:
         with self.log.open("ab") as output:
             return KeptProcess(
-                [str(self._server)],
+                start_command(self._server),
                 environment=environment(self.folder, ports),
                 folder=self.folder,
                 grace_seconds=STOP_SECONDS_MAX,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jiter
 
 from bridge.core.catalogue import Domain, EventType
-from bridge.core.event import BaseEvent
+from bridge.core.event import IDENTIFIER_CHARACTERS_MAX, BaseEvent
 from bridge.core.policy import Policy
 from bridge.core.rooms import ROOM_ID_PATTERN
 from consumers import domains
@@ -77,7 +77,7 @@ def _domain(domain: Domain) -> Iterator[str]:
     yield "| event type | meaning | goes to | on a slow socket | too late after |"
     yield "|---|---|---|---|---|"
     for event_type in domain.event_types:
-        cells = (_name(event_type), _meaning(event_type), _targets(event_type), _slow(event_type), _age(event_type))
+        cells = (cell(event_type) for cell in (_name, _meaning, _targets, _slow, _age))
         yield f"| {' | '.join(cells)} |"
     yield ""
     yield "| field | type | meaning | required in | optional in |"
@@ -142,8 +142,8 @@ def _fields(domain: Domain) -> Iterator[str]:
             here.setdefault(row, []).append(event_type.name)
             there.setdefault(row, [])
     names = [event_type.name for event_type in domain.event_types]
-    for row in required:
-        must, may = required[row], optional[row]
+    for row, must in required.items():
+        may = optional[row]
         others = must and len(may) > 1 and len(must) + len(may) == len(names)
         lists = (_events(must, names), "the others" if others else _events(may, names))
         yield f"| `{row.name}` | {row.word} | {row.description} | {' | '.join(lists)} |"
@@ -157,28 +157,28 @@ def _events(some: list[str], every: list[str]) -> str:
 
 def _word(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """Name the type of a field as docs/publishing.md explains it."""
-    if "$ref" in field:
-        return _word(definitions[field["$ref"].rpartition("/")[2]], definitions)
-    if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
-    if "anyOf" in field:
-        words = dict.fromkeys(_word(branch, definitions) for branch in field["anyOf"])
-        return _union([word for word in words if word != "null"])
     match field:
-        case {"type": "string", "format": "date-time"}:
-            return "time"
-        case {"type": "string", "pattern": str(pattern)}:
-            return "room id" if pattern == ROOM_ID_PATTERN else "text"
-        case {"type": "string", "minLength": 1, "maxLength": 255}:
-            return "id"
+        case {"$ref": str(reference)}:
+            return _word(definitions[reference.rpartition("/")[2]], definitions)
+        case {"enum": list(values)}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"anyOf": list(branches)}:
+            words = dict.fromkeys(_word(branch, definitions) for branch in branches)
+            return _union([word for word in words if word != "null"])
         case {"type": "string"}:
-            return "text"
-        case {"type": "integer"}:
-            return "whole number"
+            return _text(field)
         case {"type": "object", "additionalProperties": {"anyOf": _}}:
             return "counters"
         case _:
-            return str(field.get("type", "any"))
+            return "whole number" if field["type"] == "integer" else str(field["type"])
+
+
+def _text(field: Mapping[str, Any]) -> str:
+    if field.get("format") == "date-time":
+        return "time"
+    if field.get("pattern") == ROOM_ID_PATTERN:
+        return "room id"
+    return "id" if field.get("maxLength") == IDENTIFIER_CHARACTERS_MAX else "text"
 
 
 def _union(words: list[str]) -> str:

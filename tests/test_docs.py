@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -18,72 +19,32 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bridge.cli import app
-from bridge.core.catalogue import Catalogue, Domain
+from bridge.core.catalogue import Catalogue, Domain, EventType
 from bridge.core.close import CATALOGUE
 from bridge.core.errors import Reason
 from bridge.core.intake import Fate
 from bridge.settings import CUSTOMARY, PREFIX, Settings
 from bridge.ws.dialects import bridge_v1
 from consumers import domains
+from tests.doc_reading import DOCUMENTS, ROOT, blocks, calls, first_words, read, rows, section, words
 from tests.doc_tables import event_of, payload_of, with_tables
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 BUILT_IN = Catalogue(domains())
 COLUMNS_OF_SETTINGS = 4
-
-
-def read(name: str) -> str:
-    """Return the text of a file."""
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def section(name: str, title: str) -> str:
-    """Return what stands under a heading, down to the next one of its rank or above."""
-    level = title.partition(" ")[0]
-    _, found, rest = f"\n{read(name)}".partition(f"\n{title}\n")
-    assert found, f"{name} has no heading {title!r}"
-    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
-
-
-def rows(text: str, columns: int = 0) -> list[list[str]]:
-    """Return the cells of the tables in a text without their heads; of those with so many columns, if given."""
-    tables = re.findall(r"^\|.*\n\|[-|]+\n((?:\|.*\n?)*)", text, flags=re.MULTILINE)
-    found = [[cell.strip() for cell in line.strip("| ").split(" | ")] for table in tables for line in table.splitlines()]
-    return [row for row in found if not columns or len(row) == columns]
-
-
-def words(text: str) -> set[str]:
-    """Return what stands in back-ticks."""
-    return set(re.findall(r"`([^`\n]+)`", text))
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """Return the code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", read(name), flags=re.MULTILINE | re.DOTALL)
-
-
-def calls(function: str) -> Iterator[tuple[ast.Call, str]]:
-    """Yield every call of a function or method in bridge/, by its dotted name, with its file."""
-    for path in sorted((ROOT / "bridge").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and re.fullmatch(function, ast.unparse(node.func)):
-                yield node, path.name
-
-
-def first_words(function: str) -> set[str]:
-    """Return the first argument of each such call, where it is a word."""
-    return {
-        call.args[0].value
-        for call, _ in calls(function)
-        if call.args and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str)
-    }
+# Secrets, what `serve --workers` sets by itself, and what is shown in another way.
+NOT_IN_THE_FILE = {
+    *CUSTOMARY.values(),
+    ("ws", "reuse_port"),
+    ("admin", "socket"),
+    ("ingest", "unknown"),
+    ("domain",),
+}
 
 
 # Publishing.
 
 
-def test_event_types():
+def test_event_types() -> None:
     """docs/publishing.md has every event type as it is; `python -m tests.doc_tables` writes them."""
     page = read("docs/publishing.md")
 
@@ -91,12 +52,12 @@ def test_event_types():
 
 
 @pytest.mark.parametrize("event_type", BUILT_IN.event_types, ids=lambda each: f"{each.name}-v{each.version}")
-def test_examples_are_events(event_type: Any):
+def test_examples_are_events(event_type: EventType) -> None:
     """Each example payload in docs/publishing.md is one that the bridge takes."""
     assert event_of(event_type, payload_of(event_type)).targets()
 
 
-def test_field_types():
+def test_field_types() -> None:
     """Each type of a field that the tables of docs/publishing.md name is explained there."""
     explanations, *tables = section("docs/publishing.md", "## Event types").split("\n### ")
     fields = [row for table in tables for row in rows("\n\n".join(table.split("\n\n")[3:]))]
@@ -105,13 +66,13 @@ def test_field_types():
     assert named == {row[0] for row in rows(explanations)}
 
 
-def test_shapes():
+def test_shapes() -> None:
     """The shapes in docs/publishing.md are JSON."""
     for block in blocks("docs/publishing.md", "json"):
         json.loads(block)
 
 
-def test_reasons():
+def test_reasons() -> None:
     """Each reason of a dead letter is explained in docs/publishing.md, and no other."""
     table = rows(section("docs/publishing.md", "## What is refused, and where it goes"))
 
@@ -121,7 +82,7 @@ def test_reasons():
 # Protocol.
 
 
-def test_close_codes():
+def test_close_codes() -> None:
     """The table of close codes is the catalogue's."""
     table = rows(section("docs/protocol.md", "## Close codes"))
 
@@ -130,7 +91,7 @@ def test_close_codes():
     ]
 
 
-def test_error_codes():
+def test_error_codes() -> None:
     """Each code of an error or a refused room is explained in docs/protocol.md."""
     refused = {
         argument.value
@@ -144,7 +105,7 @@ def test_error_codes():
     assert {row[0].strip("`") for row in rows(section("docs/protocol.md", "### Errors"))} <= codes
 
 
-def test_commands():
+def test_commands() -> None:
     """Each command of docs/protocol.md is understood, and each that is understood is there."""
     examples = [json.loads(block) for block in blocks("docs/protocol.md", "json")]
     commands = [example for example in examples if "op" in example]
@@ -154,15 +115,9 @@ def test_commands():
     assert {command["op"] for command in commands} == set(bridge_v1._READERS)
 
 
-def test_notices():
+def test_notices() -> None:
     """Each kind of answer and notice has an example in docs/protocol.md."""
-    source = ast.parse(Path(bridge_v1.__file__).read_text(encoding="utf-8"))
-    (body,) = (node for node in ast.walk(source) if isinstance(node, ast.FunctionDef) and node.name == "_body")
-    kinds = {
-        node.value.elts[0].value
-        for node in ast.walk(body)
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and isinstance(node.value.elts[0], ast.Constant)
-    }
+    kinds = set(re.findall(r'return "(\w+)",', inspect.getsource(bridge_v1._body)))
     examples = [json.loads(block) for block in blocks("docs/protocol.md", "json")]
 
     assert kinds == {example["type"] for example in examples if "type" in example and "offset" not in example}
@@ -171,7 +126,9 @@ def test_notices():
 # Operations.
 
 
-def settings(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+def settings(
+    model: type[BaseModel] = Settings, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
     """Yield every setting with its path in the file."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -182,24 +139,27 @@ def settings(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> I
 
 def as_documented(field: FieldInfo) -> str:
     """Return a default as the table writes it."""
-    if field.is_required():
-        return "required"
-    match field.get_default(call_default_factory=True, validated_data={}):
-        case None:
-            return "none"
-        case () | {}:
-            return "empty"
-        case bool(value):
-            return f"`{str(value).lower()}`"
-        case tuple(value):
-            return f"`{','.join(value)}`"
-        case float(value):
-            return f"`{value:g}`"
-        case value:
-            return f"`{value}`"
+    value = default_of(field)
+    if field.is_required() or value is None:
+        return "required" if field.is_required() else "none"
+    if value in ((), {}):
+        return "empty"
+    match value:
+        case bool():
+            value = str(value).lower()
+        case tuple():
+            value = ",".join(value)
+        case float():
+            value = f"{value:g}"
+    return f"`{value}`"
 
 
-def test_settings():
+def default_of(field: FieldInfo) -> Any:  # noqa: ANN401 - of any setting
+    """Return the default of a setting, None if it has none."""
+    return None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+
+
+def test_settings() -> None:
     """The table of settings has every one, with its variable and default, in the order of the code."""
     table = rows(section("docs/operations.md", "## Settings"), columns=COLUMNS_OF_SETTINGS)
 
@@ -210,12 +170,12 @@ def test_settings():
         assert variable == "–" or variable.strip("`").startswith(expected)
 
 
-def test_customary_variables():
+def test_customary_variables() -> None:
     """The variables that are read under their customary names are named."""
     assert set(CUSTOMARY) <= words(section("docs/operations.md", "## Settings"))
 
 
-def test_settings_file():
+def test_settings_file() -> None:
     """config/bridge.toml shows every setting that may stand in a file, with its default."""
     text = re.sub(r"^# (?=\w+ = )", "", read("config/bridge.toml"), flags=re.MULTILINE)
     shown = tomllib.loads(text)
@@ -223,37 +183,40 @@ def test_settings_file():
         {
             **shown,
             "amqp": {**shown["amqp"], "url": "amqp://localhost"},
-            "auth": {name: value for name, value in shown["auth"].items() if value != "…"} | {"secret": "0" * 64},
+            "auth": {name: value for name, value in shown["auth"].items() if value != "…"}
+            | {"secret": "0" * 64},
             "ws": {name: value for name, value in shown["ws"].items() if value != "…"},
         }
     )
 
     for path, field in settings():
-        if path in {("domain",), ("ingest", "unknown"), *CUSTOMARY.values(), ("ws", "reuse_port"), ("admin", "socket")}:
+        if path in NOT_IN_THE_FILE:
             continue
         node: Any = shown
         value: Any = loaded
         for part in path:
             assert part in node, f"config/bridge.toml lacks {'.'.join(path)}"
             node, value = node[part], getattr(value, part)
-        assert value == field.get_default(call_default_factory=True, validated_data={}), ".".join(path)
+        assert value == default_of(field), ".".join(path)
 
 
-def test_metrics():
+def test_metrics() -> None:
     """The table of metrics has every one that the code exports, and no other."""
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bridge" / "admin").glob("*.py"))
     exported = set(re.findall(r'"(bridge_[a-z_]+)"', source))
-    documented = {row[0].strip("`").removesuffix("_total") for row in rows(section("docs/operations.md", "## Metrics"))}
+    documented = {
+        row[0].strip("`").removesuffix("_total") for row in rows(section("docs/operations.md", "## Metrics"))
+    }
 
     assert documented == exported
 
 
-def test_fates():
+def test_fates() -> None:
     """Each fate that is a metric's label is named."""
     assert {fate.value for fate in Fate} <= words(section("docs/operations.md", "## Metrics"))
 
 
-def test_log_events():
+def test_log_events() -> None:
     """The table of log events has every one that the code logs, and no other."""
     logged = first_words(r"log\.(debug|info|warning|error|exception|critical)")
     documented = {row[0].strip("`") for row in rows(section("docs/operations.md", "## Log"))}
@@ -264,7 +227,7 @@ def test_log_events():
 # The rest.
 
 
-def test_cli_commands():
+def test_cli_commands() -> None:
     """README.md names every command."""
     table = section("README.md", "## Commands")
     group = typer.main.get_command(app)
@@ -275,7 +238,7 @@ def test_cli_commands():
         assert re.search(rf"`{name}\b", table), name
 
 
-def test_make_targets():
+def test_make_targets() -> None:
     """Each `make` target that a document names is there."""
     targets = set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
 
@@ -284,15 +247,17 @@ def test_make_targets():
         assert named <= targets, document.name
 
 
-def test_files_that_documents_name():
+def test_files_that_documents_name() -> None:
     """Each file of the checkout that a document names in back-ticks is there."""
     for document in DOCUMENTS:
         for word in words(document.read_text(encoding="utf-8")):
-            if re.fullmatch(r"(bridge|consumers|config|docs|tests|devel|benchmarks|requirements)/[\w./-]*", word):
+            if re.fullmatch(
+                r"(bridge|consumers|config|docs|tests|devel|benchmarks|requirements)/[\w./-]*", word
+            ):
                 assert (ROOT / word).exists(), f"{document.name} names {word}"
 
 
-def test_tests_that_documents_name():
+def test_tests_that_documents_name() -> None:
     """Each test that docs/guarantees.md names is there."""
     named = re.findall(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`", read("docs/guarantees.md"))
 
@@ -309,7 +274,7 @@ def anchors(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links(document: Path):
+def test_links(document: Path) -> None:
     """Links between documents lead somewhere."""
     for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
         if link.startswith("http"):
@@ -320,14 +285,22 @@ def test_links(document: Path):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_domain_tables():
+def test_domain_tables() -> None:
     """The [[domain]] tables in README.md and config/bridge.toml are accepted."""
     (readme,) = blocks("README.md", "toml")
-    in_file = "\n".join(line.removeprefix("#   ") for line in read("config/bridge.toml").splitlines() if line.startswith("#   "))
+    in_file = "\n".join(
+        line.removeprefix("#   ")
+        for line in read("config/bridge.toml").splitlines()
+        if line.startswith("#   ")
+    )
 
     for text in (readme, in_file):
         tables = tomllib.loads(text)
-        values = {**tables, "amqp": {"url": "amqp://localhost"}, "auth": {**tables.get("auth", {}), "secret": "0" * 64}}
+        values = {
+            **tables,
+            "amqp": {"url": "amqp://localhost"},
+            "auth": {**tables.get("auth", {}), "secret": "0" * 64},
+        }
         loaded = Settings.model_validate(values)
         assert [table.name for table in loaded.domain] == ["match"]
 
@@ -354,7 +327,7 @@ def targets_of(catalogue: Catalogue, name: str) -> Sequence[str]:
     return event_of(event_type, payload_of(event_type)).targets()
 
 
-def test_domain_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_domain_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The domain in README.md is one, once it stands in a file."""
     (source,) = (block for block in blocks("README.md", "python") if "DOMAIN = " in block)
 
@@ -363,7 +336,7 @@ def test_domain_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert targets_of(catalogue, "match.scored") == ("match:m1",)
 
 
-def test_event_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_event_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event type in README.md is one, once it stands in consumers/quota.py."""
     (addition,) = (block for block in blocks("README.md", "python") if "DOMAIN = " not in block)
     source = f"{read('consumers/quota.py')}\n\n{addition}"

@@ -405,7 +405,7 @@ EVERYTHING = (GOOD, BAD, OURS, LATE, GOOD, BAD)
 
 
 async def test_cancelled_anywhere() -> None:
-    """Wherever it is cancelled, nothing is acked that is not safe, and in the end everything is there once."""
+    """Wherever it is cancelled, nothing is acked that is not safe; in the end all is there once."""
     for hold_at in count():
         stops = Stops(hold_at)
         world = World("lab", dead=FakeDeadLetters(stops=stops))
@@ -457,7 +457,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 async def test_no_payload_in_logs(lines: list[Any]) -> None:
-    """Log lines have names, ids and reasons; nothing of what a publisher wrote into a body, whatever happens."""
+    """Log lines have names, ids and reasons; never what a publisher wrote into a body."""
     world = World("lab")
     wrong: dict[str, object] = {"userId": "u1", "timestamp": TIME, "quotaId": [SECRET]}
     bodies: list[object] = [

@@ -17,7 +17,9 @@ SECONDS_MAX = 120.0
 
 def run(*command: str, folder: Path, path: Path | None = None) -> str:
     """Run a command in a folder, away from the checkout and its settings, and return what it printed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "PYTHON"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "PYTHON"))
+    }
     environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if path is not None:
         environment["PYTHONPATH"] = str(path)
@@ -53,33 +55,35 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_wheel_is_whole(wheel: Path):
+def test_wheel_is_whole(wheel: Path) -> None:
     """Every module of bridge/ and consumers/, the mark of typed code and the licence are in the wheel."""
     contents = set(zipfile.ZipFile(wheel).namelist())
 
     modules = {
-        path.relative_to(ROOT).as_posix() for package in ("bridge", "consumers") for path in (ROOT / package).rglob("*.py")
+        path.relative_to(ROOT).as_posix()
+        for package in ("bridge", "consumers")
+        for path in (ROOT / package).rglob("*.py")
     }
     assert modules <= contents
     assert "bridge/py.typed" in contents
     assert any(name.endswith("/licenses/LICENSE") for name in contents)
 
 
-def test_wheel_holds_nothing_else(wheel: Path):
+def test_wheel_holds_nothing_else(wheel: Path) -> None:
     """Tests, benchmarks, tools and settings of developers stay out of the wheel."""
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge", "consumers"}
 
 
-def test_version(installed: Path, tmp_path: Path):
+def test_version(installed: Path, tmp_path: Path) -> None:
     """`python -m bridge --version` works outside the checkout and prints the wheel's version."""
     printed = run(sys.executable, "-m", "bridge", "--version", folder=tmp_path, path=installed)
 
     assert f"cloudphone_bridge-{printed.strip()}.dist-info" in {path.name for path in installed.iterdir()}
 
 
-def test_code_is_the_wheels(installed: Path, tmp_path: Path):
+def test_code_is_the_wheels(installed: Path, tmp_path: Path) -> None:
     """What runs outside the checkout is what was installed there, with every built-in domain."""
     program = "import bridge, consumers; print(bridge.__file__, len(consumers.domains()))"
 
@@ -89,7 +93,7 @@ def test_code_is_the_wheels(installed: Path, tmp_path: Path):
     assert int(domains) > 0
 
 
-def test_console_script(installed: Path, tmp_path: Path):
+def test_console_script(installed: Path, tmp_path: Path) -> None:
     """The console script is installed and starts."""
     script = installed / "bin" / "cloudphone-bridge"
 
@@ -101,7 +105,7 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_compose():
+def test_compose() -> None:
     """compose.yaml has the three services, no default for a secret, and no operators' port for the world."""
     text = read("compose.yaml")
     used = re.findall(r"\$\{(\w+)([^}]*)\}", text)
@@ -115,7 +119,7 @@ def test_compose():
         assert published.startswith("127.0.0.1:")
 
 
-def test_example_of_the_environment():
+def test_example_of_the_environment() -> None:
     """config/example.env has every variable that compose.yaml uses, and no secret has a value."""
     lines = re.findall(r"^#?([A-Z_]+)=(.*)$", read("config/example.env"), flags=re.MULTILINE)
 
@@ -123,7 +127,7 @@ def test_example_of_the_environment():
     assert not [name for name, value in lines if value and re.search("SECRET|PASSWORD", name)]
 
 
-def test_image():
+def test_image() -> None:
     """The image does not run as root, drains on SIGTERM, tells how it is, and takes nothing unlocked."""
     text = read("Dockerfile")
     runtime = text.rpartition("\nFROM ")[2]
@@ -136,7 +140,7 @@ def test_image():
     assert all("--require-hashes" in install or "--no-index" in install for install in installs)
 
 
-def test_image_gets_what_it_copies():
+def test_image_gets_what_it_copies() -> None:
     """What the Dockerfile copies is there, and .dockerignore lets it through."""
     copied = [
         word

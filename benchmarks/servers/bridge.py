@@ -21,6 +21,8 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,7 @@ class Subject:
     def __init__(self, bridge: Bridge, port: int) -> None:
         self._bridge = bridge
         self._append = bridge._memory.append  # noqa: SLF001 - ingest's way in, which needs a broker
+        self._numbers = count()
         self._port = port
         self._entry: Entry | None = None  # Set by prepare.
         self._frame = b""  # The same message as the entry makes.
@@ -103,7 +106,7 @@ class Subject:
         """Get ready to send one message to everybody in a room, through the bridge or past it."""
         silence = make_entry("nobody:here", message_bytes)
         while self._bridge.window.head < OFFSET_FIRST:
-            await self._append([silence] * 1_000)
+            await self._append(self._copies(silence, 1_000))
         self._entry = make_entry(room, message_bytes)
         message = encode_event(Logged(OFFSET_FIRST, self._entry), room)
         self._frame = Frame(Opcode.TEXT, message).serialize(mask=False)
@@ -113,14 +116,18 @@ class Subject:
         gc.collect()
         return {"sockets": len(self._fds), "frame_bytes": len(self._frame)}
 
+    def _copies(self, entry: Entry, events: int) -> list[Entry]:
+        """Return an entry so many times, each time as another event: none is shown twice."""
+        return [replace(entry, key=EventKey("bench.event", str(next(self._numbers)))) for _ in range(events)]
+
     async def fanout(self, batches: int, events: int) -> dict[str, float]:
         """Append `batches` runs of `events` entries each; return what that took."""
         assert self._entry is not None, "prepare first"
-        batch = [self._entry] * events
+        runs = [self._copies(self._entry, events) for _ in range(batches)]
         append = self._append
         began, before = time.monotonic(), Cpu.now()
-        for _ in range(batches):
-            await append(batch)
+        for run in runs:
+            await append(run)
             await asyncio.sleep(0)  # The loop turns, as it does between two reads of a queue.
         return _taken(began, before)
 

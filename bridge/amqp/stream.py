@@ -14,18 +14,20 @@ Source: https://www.rabbitmq.com/docs/streams (offsets, retention, consuming ove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import structlog
+from aio_pika.exceptions import ChannelPreconditionFailed
 
 from bridge.amqp.channels import channel_on
-from bridge.amqp.link import RETRYABLE, Channel, Connection
+from bridge.amqp.link import RETRYABLE, Channel, Connection, first_reason, is_open
 from bridge.amqp.publisher import PublishFailedError, RefusedByBrokerError, publish_confirmed
 from bridge.amqp.source import SourceLostError, StockSource
+from bridge.amqp.topology import TopologyError
 from bridge.core.backoff import Backoff
 from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, decode_batch, encode_batch
 from bridge.core.delivery import Delivery
@@ -42,10 +44,13 @@ MARK_HEADER = "x-bridge-mark"
 BIRTH = "birth"
 OFFSET_HEADER = "x-stream-offset"
 SEGMENT_BYTES_MAX = 100_000_000  # Retention removes whole segments, so they bound its precision.
+BATCH_BYTES_MAX = 262_144  # Of payloads in one message; with TAIL_PREFETCH this bounds a reader's memory.
 TAIL_PREFETCH = 1_000
+TAKEN_AT_ONCE_MAX = 50
 FIRST_SECONDS_MAX = 10.0
 EMPTY_SECONDS = 0.5  # How long a stream that says it is empty is given to contradict itself.
 CATCH_UP_SECONDS_MAX = 10.0
+READ_BACK_SECONDS_MAX = 300.0  # A busy log can hold minutes of work for a node that starts.
 BACKOFF_SECONDS_FIRST = 0.1
 BACKOFF_SECONDS_MAX = 2.0
 
@@ -95,30 +100,28 @@ class StreamLog:
     async def tail(self, connection: Connection) -> None:
         """Read the log over this connection until cancelled; attach again after every trouble."""
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
-        while True:
+        while is_open(connection):  # Else the link makes a new one and calls again.
             try:
                 await self._attend(connection, backoff)
-            except RETRYABLE as exc:
-                self._trouble = f"{type(exc).__name__}: {exc}"
-                if connection.is_closed:
-                    return  # The link makes a new one and calls again.
-                wait_seconds = backoff.next()
-                log.warning(
-                    "log.tail_lost",
-                    queue=self.queue_name,
-                    reason=self._trouble,
-                    retry_seconds=round(wait_seconds, 3),
-                )
-                await asyncio.sleep(wait_seconds)
+            except* RETRYABLE as group:
+                self._trouble = first_reason(group)
             finally:
                 self._caught_up.clear()
+            wait_seconds = backoff.next()
+            log.warning(
+                "log.tail_lost",
+                queue=self.queue_name,
+                reason=self._trouble,
+                retry_seconds=round(wait_seconds, 3),
+            )
+            await asyncio.sleep(wait_seconds)
 
     async def mark(self, channel: Channel, epoch: str, name: str) -> None:
         """Write a message without entries. Raises PublishFailedError."""
         headers = {EPOCH_HEADER: epoch, MARK_HEADER: name}
         await publish_confirmed(channel, "", self.queue_name, b"", {"headers": headers})
 
-    async def catch_up(self, channel: Channel) -> None:
+    async def catch_up(self, channel: Channel, *, seconds_max: float = CATCH_UP_SECONDS_MAX) -> None:
         """Return once the tail has seen everything logged before the call.
 
         Raises:
@@ -127,7 +130,7 @@ class StreamLog:
         name = uuid4().hex
         seen = self._marks[name] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+            async with asyncio.timeout(seconds_max):
                 await self.mark(channel, self._epoch, name)
                 await seen
         except (TimeoutError, PublishFailedError) as exc:
@@ -143,11 +146,11 @@ class StreamLog:
             if self._epoch:
                 log.error("log.new_life", queue=self.queue_name, old=self._epoch, new=epoch)
             self._epoch, self._next = epoch, None
-        start: int | datetime
-        if self._next is None:
-            start = await self._start(connection, first_offset)
-        else:
-            start = self._next
+        elif self._next is not None and self._next > await self._last(connection) + 1:
+            # A broker that lost power can lose what it has confirmed; what comes now has old offsets.
+            log.error("log.shortened", queue=self.queue_name, expected=self._next)
+            self._next = None
+        start = await self._start(connection, first_offset) if self._next is None else self._next
         async with (
             channel_on(connection, confirms=True) as marking,
             channel_on(connection, confirms=False) as channel,
@@ -159,29 +162,38 @@ class StreamLog:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._become_current(marking, backoff))
                 while batch := await source.read():
-                    self._take(batch)
+                    for at in range(0, len(batch), TAKEN_AT_ONCE_MAX):
+                        self._take(batch[at : at + TAKEN_AT_ONCE_MAX])
+                        await asyncio.sleep(0)  # Reading back takes long, and others want their turn.
                     await source.ack(batch[-1])
 
     async def _become_current(self, channel: Channel, backoff: Backoff) -> None:
-        await self.catch_up(channel)
+        await self.catch_up(channel, seconds_max=READ_BACK_SECONDS_MAX)
         backoff.reset()
         self._caught_up.set()
         log.info("log.caught_up", queue=self.queue_name, epoch=self._epoch, next_offset=self._next)
 
     async def _declare(self, channel: Channel) -> None:
-        await channel.declare_queue(
-            self.queue_name,
-            durable=True,
-            arguments={
-                "x-queue-type": "stream",
-                "x-max-age": f"{self._retention.age_seconds_max}s",
-                "x-max-length-bytes": self._retention.bytes_max,
-                "x-stream-max-segment-size-bytes": min(SEGMENT_BYTES_MAX, self._retention.bytes_max),
-            },
-        )
+        try:
+            await channel.declare_queue(
+                self.queue_name,
+                durable=True,
+                arguments={
+                    "x-queue-type": "stream",
+                    "x-max-age": f"{self._retention.age_seconds_max}s",
+                    "x-max-length-bytes": self._retention.bytes_max,
+                    "x-stream-max-segment-size-bytes": min(SEGMENT_BYTES_MAX, self._retention.bytes_max),
+                },
+            )
+        except ChannelPreconditionFailed as exc:
+            raise TopologyError(
+                f"RabbitMQ refuses a declaration: {exc}. The stream exists with other arguments: set "
+                "event_log.retention_… to what they were, or delete it: then every client has to start over"
+            ) from exc
 
     async def _first(self, connection: Connection, marking: Channel) -> tuple[int, str]:
         """Return the offset and the epoch of the oldest message kept; begin a life if there is none."""
+        birth: tuple[int, str] | None = None
         async with channel_on(connection, confirms=False) as channel:
             source = StockSource(channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: "first"})
             await source.start()
@@ -190,23 +202,32 @@ class StreamLog:
                     async with asyncio.timeout(EMPTY_SECONDS):
                         delivery = (await source.read())[0]
                 except TimeoutError:
+                    if birth is not None:
+                        return birth
                     await self.mark(marking, uuid4().hex, BIRTH)
                     async with asyncio.timeout(FIRST_SECONDS_MAX):
                         delivery = (await source.read())[0]
+                await source.ack(delivery)
                 at = _stream_offset(delivery)
                 epoch = delivery.headers.get(EPOCH_HEADER)
-                if isinstance(epoch, str):
+                if not isinstance(epoch, str):
+                    self._damaged(delivery, "it carries no epoch")
+                elif delivery.headers.get(MARK_HEADER) != BIRTH:
+                    first = birth[0] if birth else at
                     # A node that had not noticed the old stream's end may have written first, under
                     # the old name: then the new life is called after it, the same by everybody.
-                    born = at > 0 or delivery.headers.get(MARK_HEADER) == BIRTH
-                    return at, epoch if born else f"{epoch}+"
-                self._damaged(delivery, "it carries no epoch")
-                await source.ack(delivery)
+                    return first, epoch if first > 0 else f"{epoch}+"
+                elif at == 0:
+                    return at, epoch
+                else:
+                    # A birth behind others counts for nothing, unless retention has left it the first
+                    # and nothing followed.
+                    birth = birth or (at, epoch)
 
     async def _start(self, connection: Connection, first_offset: int) -> int:
         """Return the stream offset to read from: so far back as the settings say, and one message more.
 
-        That one tells up to where the log is known to have nothing for the window.
+        A client that has come so far has missed nothing when it was quiet since.
         """
         since = datetime.now(UTC) - timedelta(seconds=self._retention.read_back_seconds)
         async with channel_on(connection, confirms=False) as channel:
@@ -234,19 +255,17 @@ class StreamLog:
         run: list[Logged] = []
         for delivery in batch:
             at = _stream_offset(delivery)
-            if self._next is None:
-                self._reader.begin(Position(self._epoch, _last_offset(delivery, at)))
-            elif at > self._next:
-                # Retention has overtaken us: what is between is gone, and that must not be silent.
-                log.error("log.gap", queue=self.queue_name, expected=self._next, got=at)
-                self._reader.receive(run)
-                run = []
-                self._reader.begin(Position(self._epoch, at * BATCH_ENTRIES_MAX - 1))
-                run += self._entries(delivery, at)
-            elif at == self._next:
-                run += self._entries(delivery, at)
-            else:
+            if self._next is None or at > self._next:
+                if self._next is not None:
+                    # Retention has overtaken us: what is between is gone, and that must not be silent.
+                    log.error("log.gap", queue=self.queue_name, expected=self._next, got=at)
+                if run:
+                    self._reader.receive(run)
+                    run = []
+                self._reader.begin(Position(self._epoch, max(0, at * BATCH_ENTRIES_MAX - 1)))
+            elif at < self._next:
                 continue  # RabbitMQ starts at the chunk that holds an offset; this was seen before.
+            run += self._entries(delivery, at)
             self._next = at + 1
         if run:
             self._reader.receive(run)
@@ -301,8 +320,8 @@ class StreamAppender:
             # Without a tail nobody here vouches for the epoch, and no duplicate would be noticed.
             raise LogUnavailableError("the tail of the log is not attached")
         headers = {EPOCH_HEADER: self._stream.epoch}
-        for start in range(0, len(entries), BATCH_ENTRIES_MAX):
-            body = encode_batch(entries[start : start + BATCH_ENTRIES_MAX])
+        for batch in _batches(entries):
+            body = encode_batch(batch)
             try:
                 await publish_confirmed(
                     self._channel, "", self._stream.queue_name, body, {"headers": headers}
@@ -322,9 +341,13 @@ def _stream_offset(delivery: Delivery) -> int:
     return offset
 
 
-def _last_offset(delivery: Delivery, at: int) -> int:
-    """Return the offset of the last entry of a message."""
-    try:
-        return at * BATCH_ENTRIES_MAX + max(0, len(decode_batch(delivery.body)) - 1)
-    except DamagedError:
-        return at * BATCH_ENTRIES_MAX
+def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Take entries apart into what fits into one message each."""
+    first, bytes_held = 0, 0
+    for index, entry in enumerate(entries):
+        bytes_held += len(entry.payload)
+        if index - first == BATCH_ENTRIES_MAX or (index > first and bytes_held > BATCH_BYTES_MAX):
+            yield entries[first:index]
+            first, bytes_held = index, len(entry.payload)
+    if entries:
+        yield entries[first:]

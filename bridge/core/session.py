@@ -323,13 +323,8 @@ class Session:
             first = refused[0]
             message = _REFUSALS.get(first.code) or self._rules.access.decide(self.principal, first.room).why
             return [Say(CommandError(first.code, f"{first.room}: {message}", room=first.room, id=command.id))]
-        answer = Subscribed(
-            rooms=rooms,
-            refused=refused,
-            position=self._rules.window.position if since is None else since,
-            recovered=since is not None,
-            id=command.id,
-        )
+        position = self._rules.window.position if since is None else since
+        answer = Subscribed(rooms, refused, position, since is not None, command.id)
         if since is None or not joined:
             return [Say(answer), *self._join(joined)]
         was_live = self.live

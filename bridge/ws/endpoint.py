@@ -100,9 +100,6 @@ class Endpoint(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock of the handshake."""
         self._transport = cast(asyncio.Transport, transport)
-        # The outbox is the buffer with limits; the transport is to hold one write and no more. (Not high=0:
-        # asyncio's TLS transport would take that for being full when it is empty.)
-        self._transport.set_write_buffer_limits(high=1)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else ""
         self._set_deadline(self._server.limits.handshake_seconds_max, self.abort)
@@ -189,14 +186,15 @@ class Endpoint(asyncio.Protocol):
     # What the server and a subclass call.
 
     def ping(self) -> bool:
-        """Ask for a sign of life. Tells whether there was one since it was asked for last."""
-        alive = not self._awaiting_pong
+        """Ask for a sign of life. False if there was none since it was asked for last: nothing is written."""
+        if self._awaiting_pong:
+            return False
         self._awaiting_pong = True
         if self._wire is not None:
             self._wire.frames_read = 0
         if self._writable:  # Else what the client takes of the bytes that wait is the sign.
             self._transport.write(PING_FRAME)
-        return alive
+        return True
 
     def shut(self, reason: CloseReason) -> None:
         """Begin the closing handshake, or just go if there is nobody to shake hands with."""
@@ -241,6 +239,10 @@ class Endpoint(asyncio.Protocol):
         self._wire = self._server.wire()
         self._writable = True
         self._transport.write(admission.response)
+        # The outbox is the buffer with limits; the transport is to hold one write and no more. Not high=0, which
+        # asyncio's TLS transport takes for being full when it is empty; and not before there is a write, which
+        # makes that transport send what its handshake has left over.
+        self._transport.set_write_buffer_limits(high=1)
         self.on_open(admission.hello)
         return bytes(head[end:])
 

@@ -30,6 +30,9 @@ def token(user: str) -> str:
 class NodeProcess:
     """One `bridge serve` process."""
 
+    arguments: Sequence[str] = ("serve",)
+    serving = "app.serving"  # The log event that tells the ports.
+
     def __init__(self, name: str, environment: Mapping[str, str], *, module: str = "bridge") -> None:
         """Nothing runs yet. `module` is what is run with -m; faulty nodes have their own."""
         self.name = name
@@ -66,7 +69,7 @@ class NodeProcess:
             sys.executable,
             "-m",
             self._module,
-            "serve",
+            *self.arguments,
             cwd=ROOT,
             env={**os.environ, **self._environment, **ports},
             stderr=asyncio.subprocess.PIPE,
@@ -126,7 +129,7 @@ class NodeProcess:
             except ValueError:
                 entry = {"event": "raw", "text": line.decode(errors="replace").rstrip()}
             self.log.append(entry)
-            if entry.get("event") == "app.serving":
+            if entry.get("event") == self.serving:
                 self.port = int(entry["public_port"])
                 self.admin_port = int(entry["admin_port"])
                 self._serving.set()
@@ -139,7 +142,7 @@ class Cluster:
         """Nothing runs yet. `prefix` keeps this cluster's names on the broker apart."""
         self.prefix = prefix
         self.exchange = f"{prefix}.events"
-        self._environment = {
+        self.environment = {
             "RABBITMQ_URL": broker_url,
             "JWT_SECRET": SECRET,
             "BRIDGE_AMQP__PREFIX": prefix,
@@ -157,7 +160,7 @@ class Cluster:
     async def add(self, *, module: str = "bridge", settings: Mapping[str, str] | None = None) -> NodeProcess:
         """Start one more node; return when it is ready."""
         node = NodeProcess(
-            f"node{len(self.nodes)}", {**self._environment, **(settings or {})}, module=module
+            f"node{len(self.nodes)}", {**self.environment, **(settings or {})}, module=module
         )
         self.nodes.append(node)
         await node.start()
@@ -172,6 +175,7 @@ class Cluster:
         for node in self.nodes:
             if node.running:
                 await node.kill()
+        await asyncio.sleep(0)  # Let the loop close the pipes of what has ended.
 
 
 async def eventually(condition, *, seconds: float, what: str) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001

@@ -17,7 +17,7 @@ from bridge.core.entry import EventKey
 from bridge.core.errors import Reason
 from bridge.core.event import FreeJson, Identifier, Money, Number, Payload, RoomId, Text, UserEvent
 from bridge.core.intake import Fate, Intake, Verdict
-from bridge.core.policy import DROP_OLDEST, MUST_DELIVER, Policy, conflate
+from bridge.core.policy import MUST_DELIVER, Policy, conflate
 from bridge.core.rooms import parse_room
 from consumers import domains
 
@@ -86,7 +86,7 @@ def judge(
     *,
     domain: str = "quota",
     now: float = NOW,
-    **properties: Any,  # noqa: ANN401 - any field of a delivery
+    **properties: Any,
 ) -> Verdict:
     """Judge a delivery with this body, as JSON unless it is bytes."""
     intake = Intake(CATALOGUE, CATALOGUE.domains[domain], body_bytes_max=262_144)
@@ -295,7 +295,7 @@ AS_TEXT = 'timestamp must be an ISO 8601 time as text, such as "2026-11-21T10:00
         ("1795255200.5", ISO),
         ("1.7e9", ISO),
         (" 2026-11-21T10:00:00Z", ISO),
-        ("٢٠٢٦-١١-٢١", ISO),
+        ("\u0662\u0660\u0662\u0666-11-21", ISO),
         ("2026-02-30T00:00:00Z", f"{ISO}: day value is outside expected range"),
         ("2026-11-21T25:00:00Z", ISO),
         ("2026-11-21T10:00:00+99:00", ISO),
@@ -479,7 +479,7 @@ json_values = st.recursive(
 )
 field_names = st.sampled_from(
     """userId timestamp type eventId pattern data specversion data_base64 id time quotaId limits usage amount
-    orderId total items contact note deviceId status shelf warehouse""".split()  # noqa: SIM905 - easier to read
+    orderId total items contact note deviceId status shelf warehouse""".split()
 )
 bodies = (
     st.binary(max_size=60)
@@ -533,7 +533,7 @@ headers = st.dictionaries(
     None,
     {"cloudEvents:specversion": "1.0", "cloudEvents:type": ["x"]},
 )
-def test_any_delivery(  # noqa: PLR0913, PLR0917 - each is a part of a delivery
+def test_any_delivery(
     key: str,
     body: bytes,
     domain: str,

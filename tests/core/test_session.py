@@ -22,7 +22,6 @@ from bridge.core.commands import (
     Hello,
     Notice,
     Ping,
-    Pong,
     RefusedRoom,
     Subscribe,
     Subscribed,
@@ -42,7 +41,7 @@ BERT = Principal("bert", expires_at=NOW + 3_600)
 EXPIRED = TokenRejected("expired", "the token has expired")
 
 
-def rules(**changes: Any) -> SessionRules:  # noqa: ANN401 - any rule
+def rules(**changes: Any) -> SessionRules:
     """Return rules whose limits are far away, unless a test changes them."""
     window = Window(WindowLimits(seconds_max=300.0, bytes_max=1_000_000))
     window.begin(HERE)
@@ -59,12 +58,12 @@ def rules(**changes: Any) -> SessionRules:  # noqa: ANN401 - any rule
     return replace(far, **changes)
 
 
-def new_session(**changes: Any) -> Session:  # noqa: ANN401 - any rule
+def new_session(**changes: Any) -> Session:
     """Return a session that awaits its hello."""
     return Session("client-1", rules(**changes))
 
 
-def open_session(principal: Principal = ANNA, rooms: Sequence[str] = (), **changes: Any) -> Session:  # noqa: ANN401
+def open_session(principal: Principal = ANNA, rooms: Sequence[str] = (), **changes: Any) -> Session:
     """Return a session that has said hello and is who it claimed to be."""
     session = new_session(**changes)
     session.receive(Hello("token", tuple(rooms)), NOW)
@@ -162,13 +161,17 @@ def test_every_command_in_every_state(state: str, command: Command, answer: str)
 def test_life() -> None:
     """A session awaits a hello, is identified, is open, and is closed."""
     session = new_session()
-    assert session.state is State.AWAITING_HELLO
-    assert session.receive(Hello("token"), NOW) == [Verify("token")]
-    assert session.state is State.IDENTIFYING
+    states = [session.state]
+
+    effects = session.receive(Hello("token"), NOW)
+    states.append(session.state)
     session.identified(ANNA, NOW)
-    assert session.state is State.OPEN
-    assert closing(session.close(GOODBYE)) == GOODBYE
-    assert session.state is State.CLOSED
+    states.append(session.state)
+    session.close(GOODBYE)
+    states.append(session.state)
+
+    assert effects == [Verify("token")]
+    assert states == [State.AWAITING_HELLO, State.IDENTIFYING, State.OPEN, State.CLOSED]
 
 
 def test_connected() -> None:
@@ -533,8 +536,10 @@ class SessionModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         """Start with a session that awaits its hello."""
         super().__init__()
-        self.rules = rules(rooms_max=6, mistakes_max=30, commands_burst_max=30, commands_per_second_max=5.0)
-        self.session = Session("client-1", self.rules)
+        self.session_rules = rules(
+            rooms_max=6, mistakes_max=30, commands_burst_max=30, commands_per_second_max=5.0
+        )
+        self.session = Session("client-1", self.session_rules)
         self.in_rooms: set[str] = set()  # What an edge that carries out the effects makes of them.
         self.closed = False
         self.now = NOW
@@ -592,7 +597,7 @@ class SessionModel(RuleBasedStateMachine):
             assert not self.in_rooms
             return
         for room in self.in_rooms:
-            assert self.rules.access.decide(self.session.principal, room).allowed
+            assert self.session_rules.access.decide(self.session.principal, room).allowed
 
     @invariant()
     def knows_its_rooms(self) -> None:
@@ -606,7 +611,7 @@ class SessionModel(RuleBasedStateMachine):
         """Beside the own rooms a session is in no more than the limit allows."""
         if self.session.principal is not None:
             own = set(self.session.principal.own_rooms)
-            assert len(self.in_rooms - own) <= self.rules.rooms_max - 2
+            assert len(self.in_rooms - own) <= self.session_rules.rooms_max - 2
 
     @invariant()
     def closed_is_closed(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -215,7 +214,3 @@ class RawClient:
             raise EOFError("the server has ended the stream")
         self.unread += data
 
-
-def trusting(certificate: str) -> ssl.SSLContext:
-    """Return a client's TLS context that trusts this one certificate (a path)."""
-    return ssl.create_default_context(cafile=certificate)

@@ -179,6 +179,7 @@ async def running(**changes: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - see 
             yield node
         finally:
             keep_alive.cancel()
+            await asyncio.wait([keep_alive])
             await node.server.stop()
     assert not node.trouble, node.trouble
     assert not node.server.connections

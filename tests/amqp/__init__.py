@@ -1,0 +1,1 @@
+"""The event-bus edge against a real RabbitMQ."""

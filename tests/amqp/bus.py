@@ -1,0 +1,77 @@
+"""What microservices, and operators, do with a broker."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from aio_pika import Message
+from aio_pika.abc import AbstractIncomingMessage
+from aiormq import spec
+from aiormq.abc import DeliveredMessage
+
+from bridge.amqp.channels import channel_on
+from bridge.amqp.link import Channel, Connection
+from bridge.amqp.topology import Names
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A broker, seen from outside the bridge. Queues are named without the prefix."""
+
+    connection: Connection
+    channel: Channel  # With confirms; returned messages raise.
+    names: Names
+
+    def queue(self, name: str) -> str:
+        """Return the full name of a queue."""
+        return f"{self.names.prefix}.{name}"
+
+    async def publish(self, routing_key: str, body: bytes = b"{}", **properties: Any) -> None:  # noqa: ANN401
+        """Publish as a microservice does: to the exchange, whether any queue takes it or not."""
+        exchange = await self.channel.get_exchange(self.names.exchange, ensure=False)
+        await exchange.publish(Message(body, **properties), routing_key, mandatory=False)
+
+    async def put(self, name: str, *bodies: bytes) -> None:
+        """Put messages into a queue, in order."""
+        target = self.channel.default_exchange
+        await asyncio.gather(*(target.publish(Message(body), self.queue(name)) for body in bodies))
+
+    async def put_raw(self, name: str, body: bytes, properties: spec.Basic.Properties) -> None:
+        """Put a message with properties as they are into a queue."""
+        underlay = await self.channel.get_underlay_channel()
+        await underlay.basic_publish(body, routing_key=self.queue(name), properties=properties)
+
+    async def take(self, name: str, *, seconds_max: float = 10.0) -> AbstractIncomingMessage:
+        """Take the next message out of a queue, once there is one."""
+        taken: asyncio.Future[AbstractIncomingMessage] = asyncio.get_running_loop().create_future()
+
+        async def on_message(message: AbstractIncomingMessage) -> None:
+            taken.set_result(message)
+
+        async with channel_on(self.connection, confirms=False) as channel:
+            await channel.set_qos(prefetch_count=1)
+            # Not basic.get: a quorum queue with a single active consumer does not know it.
+            source = await channel.get_queue(self.queue(name), ensure=False)
+            await source.consume(on_message)
+            async with asyncio.timeout(seconds_max):
+                message = await taken
+            await message.ack()
+        return message
+
+    async def waiting(self, name: str) -> int:
+        """Return how many messages are ready in a queue."""
+        declared = await self.channel.declare_queue(self.queue(name), passive=True)
+        return declared.declaration_result.message_count or 0
+
+    async def consumers(self, name: str) -> int:
+        """Return how many consumers a queue has."""
+        declared = await self.channel.declare_queue(self.queue(name), passive=True)
+        return declared.declaration_result.consumer_count or 0
+
+    async def get(self, name: str) -> DeliveredMessage | None:
+        """Take a message as aiormq delivers it, with raw properties; None if there is none."""
+        underlay = await self.channel.get_underlay_channel()
+        message = await underlay.basic_get(self.queue(name), no_ack=True)
+        return message if isinstance(message.delivery, spec.Basic.GetOk) else None
