@@ -46,6 +46,11 @@ def allow_files() -> int:
     return hard
 
 
+def is_busy() -> bool:
+    """Tell whether others use more than a quarter of this machine's cores at the moment."""
+    return os.getloadavg()[0] > len(os.sched_getaffinity(0)) / 4
+
+
 def facts() -> dict[str, str]:
     """Describe where the figures come from."""
     models = [
@@ -59,5 +64,6 @@ def facts() -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "bridge": __version__,
         **{name: version(name) for name in PACKAGES},
-        "load before": f"{os.getloadavg()[0]:.2f}",
+        "load before": f"{os.getloadavg()[0]:.2f}"
+        + (" (busy: trust the ratios, not the times)" if is_busy() else ""),
     }

@@ -294,6 +294,7 @@ class Bridge:
             ),
             limits=SocketLimits(
                 outbox=OutboxLimits(ws.outbox_frames_max, ws.outbox_bytes_max),
+                outboxes_bytes_max=ws.outboxes_bytes_max,
                 message_bytes_max=ws.message_bytes_max,
                 sockets_max=ws.sockets_max,
                 sockets_per_user_max=ws.sockets_per_user_max,
@@ -318,7 +319,7 @@ class Bridge:
             users=self._sockets.users,
             rooms=len(self.hub),
             outbox_frames=sum(len(connection.outbox) for connection in connections),
-            outbox_bytes=sum(connection.outbox.bytes_waiting for connection in connections),
+            outbox_bytes=self._sockets.pool.bytes_held,
             log_offset=self.window.head,
             dedupe_keys=len(self._once),
             ready=self.ready,

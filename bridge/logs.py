@@ -11,7 +11,7 @@ import sys
 
 import structlog
 
-_QUIET = ("aio_pika", "aiormq", "websockets", "aiohttp.access", "asyncio")
+_QUIET = ("aio_pika", "aiormq", "websockets", "aiohttp.access")
 
 
 def configure(*, level: str, pretty: bool) -> None:

@@ -164,6 +164,7 @@ class Ws(_Section):
     message_bytes_max: int = Field(default=65_536, ge=1_024, le=16_777_216)
     outbox_frames_max: int = Field(default=1_000, ge=1)
     outbox_bytes_max: int = Field(default=1_048_576, ge=1_024)
+    outboxes_bytes_max: int = Field(default=536_870_912, ge=1_048_576)
     handshake_seconds_max: float = Field(default=10.0, gt=0)
     hello_seconds_max: float = Field(default=10.0, gt=0)
     close_seconds_max: float = Field(default=5.0, gt=0)

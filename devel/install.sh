@@ -28,16 +28,17 @@ policy=/usr/sbin/policy-rc.d
 mark="# Temporary, by devel/install.sh of cloudphone-bridge. Remove this file if you find it."
 if [ ! -e "$policy" ] || grep -qxF "$mark" "$policy"; then
     trap 'rm -f "$policy"' EXIT
-    trap 'exit 130' INT
     trap 'exit 143' HUP TERM
     printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
     chmod 755 "$policy"
 fi
 
+# A Ctrl-C does not reach what runs below: it would leave packages half installed and dpkg refusing to work.
+trap '' INT
 export DEBIAN_FRONTEND=noninteractive # Ask nothing.
 apt() {
-    # Wait for another package manager that is at work, rather than fail.
-    apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
+    # In a session of its own for that. It waits for another package manager that is at work, rather than fail.
+    setsid --wait apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 missing=
 for package in "$@"; do

@@ -54,9 +54,9 @@ class Ports:
     plugins: Mapping[str, int]  # By plugin, for those that listen.
 
 
-# Starts the port mapper in this process group, waits for it, and becomes the command that follows. There is
-# a limit on asking, as somebody else may have the port and never answer. The mapper
-# ends by itself only when its port is taken.
+# Starts the port mapper in this process group, waits for it, and becomes the command that follows. Asking
+# for it has a limit: somebody else may have the port and never answer. The mapper itself ends only when its
+# port is taken.
 WITH_MAPPER = """\
 epmd & mapper=$!
 until timeout 1 epmd -names >/dev/null 2>&1 && kill -0 $mapper; do

@@ -97,8 +97,7 @@ def find_or_install_server() -> Path:
     if script := find_server():
         return script
     _say(f"There is no RabbitMQ here: installing the distribution's package {PACKAGE}, without its service.")
-    done = subprocess.run(["sh", str(PROJECT / "devel" / "install.sh"), PACKAGE], check=False)
-    script = find_server() if done.returncode == 0 else None
+    script = find_server() if _install() else None
     if script is None:
         raise DevelError(
             "RabbitMQ could not be installed. Set RABBITMQ_URL to a broker that runs "
@@ -106,6 +105,17 @@ def find_or_install_server() -> Path:
             f"or install the package {PACKAGE} yourself; then try again."
         )
     return script
+
+
+def _install() -> bool:
+    """Install the package and tell whether that went well. An interrupt is raised when it has ended."""
+    with subprocess.Popen(["sh", str(PROJECT / "devel" / "install.sh"), PACKAGE]) as installer:
+        try:
+            return installer.wait() == 0
+        except KeyboardInterrupt:
+            _say("Stopping as soon as the package is installed …")
+            installer.wait()
+            raise
 
 
 def _candidates() -> Iterator[Path]:

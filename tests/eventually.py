@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 SECONDS_MAX = 15.0
 POLL_SECONDS = 0.01
@@ -14,9 +14,21 @@ POLL_SECONDS = 0.01
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], what: str = "", *, seconds_max: float = SECONDS_MAX
-) -> T:
+    condition: Callable[[], Awaitable[T]], what: str = "", *, seconds_max: float = SECONDS_MAX
+) -> T: ...
+
+
+@overload
+async def eventually(
+    condition: Callable[[], T], what: str = "", *, seconds_max: float = SECONDS_MAX
+) -> T: ...
+
+
+async def eventually(
+    condition: Callable[[], Any], what: str = "", *, seconds_max: float = SECONDS_MAX
+) -> Any:
     """Return the first true value of the condition; fail, saying what was awaited, if none comes in time."""
     deadline = time.monotonic() + seconds_max
     while True:
@@ -24,6 +36,6 @@ async def eventually(
         if isawaitable(value):
             value = await value
         if value:
-            return value  # type: ignore[return-value] # it was awaited if it had to be
+            return value
         assert time.monotonic() < deadline, f"not within {seconds_max:g} s: {what or condition}"
         await asyncio.sleep(POLL_SECONDS)

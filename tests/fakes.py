@@ -141,3 +141,11 @@ class FakeSocket:
         """Write what waits."""
         self.writes.append(self._waiting)
         self._waiting = []
+
+    def send(self, frames: Sequence[Frame], data: bytes) -> bool:
+        """Do both."""
+        assert data == b"".join(frame.data for frame in frames)
+        for frame in frames:
+            self.offer(frame)
+        self.flush()
+        return False

@@ -4,6 +4,7 @@ An outbox is empty most of its life: frames go in while a batch of events is han
 leave in one write. Only a socket whose client does not keep up lets it fill. At a limit it is
 compacted once: superseded gauges go first, then the oldest droppable frames until a quarter of
 the limit is free, so that the next compaction is far away and each frame costs constant time.
+A second limit, the pool's, is for all sockets of a node together.
 """
 
 from __future__ import annotations
@@ -44,14 +45,36 @@ class OutboxLimits:
     bytes_max: int
 
 
+class Pool:
+    """What all outboxes of a node hold together.
+
+    Beyond `bytes_max` each outbox that holds anything may hold its fair share and no more, so that
+    those who are far behind make room first.
+    """
+
+    __slots__ = ("bytes_held", "bytes_max", "holders")
+
+    def __init__(self, *, bytes_max: int) -> None:
+        """Start empty."""
+        self.bytes_max = bytes_max
+        self.bytes_held = 0
+        self.holders = 0
+
+    @property
+    def share_bytes_max(self) -> int:
+        """How many bytes one outbox may hold when there is not room for all."""
+        return self.bytes_max // max(1, self.holders)
+
+
 class Outbox:
     """The frames that wait for one socket, in log order."""
 
-    __slots__ = ("_bytes", "_frames", "_gap", "_limits", "conflated", "dropped")
+    __slots__ = ("_bytes", "_frames", "_gap", "_limits", "_pool", "conflated", "dropped")
 
-    def __init__(self, limits: OutboxLimits) -> None:
-        """Start empty. `limits` is shared by all outboxes."""
+    def __init__(self, limits: OutboxLimits, pool: Pool) -> None:
+        """Start empty. `limits` and `pool` are shared by all outboxes of a node."""
         self._limits = limits
+        self._pool = pool
         self._frames: list[Frame] = []
         self._bytes = 0
         self._gap: Gap | None = None  # Set while dropped frames have not been reported.
@@ -73,37 +96,43 @@ class Outbox:
 
     def offer(self, frame: Frame) -> CloseReason | None:
         """Queue a frame. If a reason is returned, the caller must close the socket with it."""
+        size = len(frame.data)
+        pool, limits = self._pool, self._limits
+        if not self._frames:
+            pool.holders += 1
         self._frames.append(frame)
-        self._bytes += len(frame.data)
-        if self._bytes > self._limits.bytes_max or len(self._frames) > self._limits.frames_max:
-            return self._make_room()
+        self._bytes += size
+        pool.bytes_held += size
+        if self._bytes > limits.bytes_max or len(self._frames) > limits.frames_max:
+            return self._make_room(limits)
+        if pool.bytes_held > pool.bytes_max and self._bytes > pool.share_bytes_max:
+            return self._make_room(OutboxLimits(limits.frames_max, pool.share_bytes_max))
         return None
 
     def take(self) -> tuple[Gap | None, list[Frame]]:
         """Empty the outbox: what was dropped and not yet reported, then the frames to write."""
         gap, frames = self._gap, self._frames
         self._gap = None
-        self._frames = []
-        self._bytes = 0
+        if frames:
+            self._keep([])
         return gap, frames
 
     def clear(self) -> None:
         """Forget everything; the socket is going away."""
         self.take()
 
-    def _over(self, numerator: int, denominator: int) -> bool:
+    def _over(self, limits: OutboxLimits, numerator: int, denominator: int) -> bool:
         """Tell whether more waits than this part of a limit."""
-        limits = self._limits
         return (
             self._bytes * denominator > limits.bytes_max * numerator
             or len(self._frames) * denominator > limits.frames_max * numerator
         )
 
-    def _make_room(self) -> CloseReason | None:
+    def _make_room(self, limits: OutboxLimits) -> CloseReason | None:
         self._conflate()
-        if self._over(3, 4):
-            self._drop_oldest()
-        if self._over(1, 1):
+        if self._over(limits, 3, 4):
+            self._drop_oldest(limits)
+        if self._over(limits, 1, 1):
             waiting_frames, waiting_bytes = len(self._frames), self._bytes
             self.clear()
             return SLOW.because(f"slow consumer: {waiting_frames} frames, {waiting_bytes} bytes waiting")
@@ -118,11 +147,11 @@ class Outbox:
         self.conflated += len(self._frames) - len(kept)
         self._keep(kept)
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self, limits: OutboxLimits) -> None:
         """Drop droppable frames from the oldest on until a quarter of the limit is free."""
         kept: list[Frame] = []
-        excess_bytes = self._bytes - self._limits.bytes_max * 3 // 4
-        excess_frames = len(self._frames) - self._limits.frames_max * 3 // 4
+        excess_bytes = self._bytes - limits.bytes_max * 3 // 4
+        excess_frames = len(self._frames) - limits.frames_max * 3 // 4
         for frame in self._frames:
             if frame.policy is Policy.MUST_DELIVER or (excess_bytes <= 0 and excess_frames <= 0):
                 kept.append(frame)
@@ -139,5 +168,8 @@ class Outbox:
         self._gap = Gap(gap.events + 1, first, max(gap.last_offset, frame.offset))
 
     def _keep(self, frames: list[Frame]) -> None:
+        held, self._bytes = self._bytes, sum(len(frame.data) for frame in frames)
+        self._pool.bytes_held += self._bytes - held
+        if self._frames and not frames:
+            self._pool.holders -= 1
         self._frames = frames
-        self._bytes = sum(len(frame.data) for frame in frames)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -67,7 +67,7 @@ class Endpoint(asyncio.Protocol):
         self._retired = False  # Set once, when one side begins to close.
         self._awaiting_pong = False
         self.address = ""
-        self.outbox = Outbox(server.limits.outbox)
+        self.outbox = Outbox(server.limits.outbox, server.pool)
 
     # What a subclass says.
 
@@ -107,15 +107,7 @@ class Endpoint(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle whatever arrived."""
         self._awaiting_pong = False
-        try:
-            if self._head is not None:
-                data = self._read_head(self._head, data)
-            if self._wire is not None:
-                self._read(self._wire, data)
-        except Exception:
-            # A fault of ours: asyncio would only drop the connection, without a word to anybody.
-            log.exception("ws.failed", **self.identity())
-            self.shut(FAULT)
+        self.guarded(self._receive, data)
 
     def eof_received(self) -> bool:
         """Let the transport close: a WebSocket has no use for a half-open connection."""
@@ -169,6 +161,19 @@ class Endpoint(asyncio.Protocol):
             log.warning("ws.slow_consumer", **self.identity(), reason=reason.text)
             self.close(reason)
 
+    def send(self, frames: Sequence[Frame], data: bytes) -> bool:
+        """Offer and flush frames, which joined are `data`.
+
+        True if they were written at once, which the caller then has to count.
+        """
+        if self._writable and self._next is None:  # So nothing is in the outbox, either.
+            self._transport.write(data)
+            return True
+        for frame in frames:
+            self.offer(frame)
+        self.flush()
+        return False
+
     def flush(self) -> None:
         """Write all that waits in one go, unless the client is behind."""
         frame = self._next
@@ -184,6 +189,14 @@ class Endpoint(asyncio.Protocol):
         stats.bytes_sent += len(frame.data)
 
     # What the server and a subclass call.
+
+    def guarded(self, action: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 - the action's
+        """Do something. A fault of ours in it is logged and ends this connection, and touches no other."""
+        try:
+            action(*args)
+        except Exception:
+            log.exception("ws.failed", **self.identity())
+            self.shut(FAULT)
 
     def ping(self) -> bool:
         """Ask for a sign of life. False if there was none since it was asked for last: nothing is written."""
@@ -210,15 +223,21 @@ class Endpoint(asyncio.Protocol):
         """Drop the connection at once."""
         self._transport.abort()
 
-    def _set_deadline(self, seconds: float | None, action: Callable[[], Any] | None = None) -> None:
+    def _set_deadline(self, seconds: float | None, action: Callable[[], None] | None = None) -> None:
         """Have something done after so many seconds, unless a later call says otherwise."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
         if seconds is not None and action is not None:
-            self._deadline = self._server.loop.call_later(seconds, action)
+            self._deadline = self._server.loop.call_later(seconds, self.guarded, action)
 
     # Inside.
+
+    def _receive(self, data: bytes) -> None:
+        if self._head is not None:
+            data = self._read_head(self._head, data)
+        if self._wire is not None:
+            self._read(self._wire, data)
 
     def _read_head(self, head: bytearray, data: bytes) -> bytes:
         """Collect the head of the request and have it answered. Returns what came behind it."""
@@ -239,9 +258,9 @@ class Endpoint(asyncio.Protocol):
         self._wire = self._server.wire()
         self._writable = True
         self._transport.write(admission.response)
-        # The outbox is the buffer with limits; the transport is to hold one write and no more. Not high=0, which
-        # asyncio's TLS transport takes for being full when it is empty; and not before there is a write, which
-        # makes that transport send what its handshake has left over.
+        # The outbox is the buffer with limits; the transport is to hold one write and no more. Not high=0,
+        # which asyncio's TLS transport takes for being full when it is empty; and not before there is a
+        # write, which makes that transport send what its handshake has left over.
         self._transport.set_write_buffer_limits(high=1)
         self.on_open(admission.hello)
         return bytes(head[end:])

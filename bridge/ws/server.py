@@ -21,7 +21,7 @@ from bridge.core.close import DRAINING, LIMIT, CloseReason
 from bridge.core.commands import Draining
 from bridge.core.hub import Hub
 from bridge.core.limits import KeyedLimiter
-from bridge.core.outbox import OutboxLimits
+from bridge.core.outbox import OutboxLimits, Pool
 from bridge.core.session import SessionRules
 from bridge.core.stats import Stats
 from bridge.ws.connection import Connection
@@ -43,6 +43,7 @@ class SocketLimits:
     """Bounds of the socket edge; times in seconds."""
 
     outbox: OutboxLimits
+    outboxes_bytes_max: int
     message_bytes_max: int
     sockets_max: int
     sockets_per_user_max: int
@@ -75,6 +76,7 @@ class SocketServer:
         self.verify = verify
         self.stats = stats
         self.loop = asyncio.get_running_loop()
+        self.pool = Pool(bytes_max=limits.outboxes_bytes_max)
         self.connections: set[Connection] = set()
         self.gate = Gate(
             origins=origins,
@@ -130,12 +132,7 @@ class SocketServer:
                 await asyncio.sleep(self.rules.ping_interval_seconds / len(self._slots))
                 now = time.time()
                 for connection in list(slot):
-                    try:
-                        connection.sweep(now)
-                    except Exception:
-                        # One socket's trouble must not end the keep-alive of all others.
-                        log.exception("ws.failed", **connection.identity())
-                        connection.abort()
+                    connection.guarded(connection.sweep, now)
 
     @property
     def users(self) -> int:
@@ -226,7 +223,7 @@ class SocketServer:
         del self._owing[connection]
         if self._owing:
             self.loop.call_soon(self._replay_next)
-        connection.replay()
+        connection.guarded(connection.replay)
 
     def lost(self, connection: Connection, code: int | None) -> None:
         """Forget a connection that is gone. `code` is the close code, None if it was never a WebSocket."""

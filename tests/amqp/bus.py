@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +12,12 @@ from aio_pika import Message
 from aio_pika.abc import AbstractIncomingMessage
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
+from yarl import URL
 
 from bridge.amqp.channels import channel_on
 from bridge.amqp.link import Channel, Connection
 from bridge.amqp.topology import Names
+from tests.proxy import Proxy
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,13 @@ class Bus:
         underlay = await self.channel.get_underlay_channel()
         message = await underlay.basic_get(self.queue(name), no_ack=True)
         return message if isinstance(message.delivery, spec.Basic.GetOk) else None
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """Yield a proxy before the broker, and the URL that leads through it."""
+    address = URL(url)
+    assert address.host is not None
+    assert address.port is not None
+    async with Proxy(address.host, address.port) as proxy:
+        yield proxy, str(address.with_host("127.0.0.1").with_port(proxy.port))

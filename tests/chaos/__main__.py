@@ -35,12 +35,24 @@ def main() -> int:
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are: {', '.join(SCENARIOS)}")
     logging.disable()  # Of the AMQP client, which reports every broker that we take away.
-    return asyncio.run(play(arguments.names or list(SCENARIOS), SHORT if arguments.short else FULL, arguments.logs))
+    return asyncio.run(
+        play(arguments.names or list(SCENARIOS), SHORT if arguments.short else FULL, arguments.logs)
+    )
 
 
 async def play(names: list[str], scale: Scale, logs: Path | None) -> int:
     """Play scenarios one after the other, and print a table."""
-    table = Table("scenario", "events", "clients", "lost", "doubled", "disordered", "not recovered", "longest gap ms", "seconds")
+    table = Table(
+        "scenario",
+        "events",
+        "clients",
+        "lost",
+        "doubled",
+        "disordered",
+        "not recovered",
+        "longest gap ms",
+        "seconds",
+    )
     failed = 0
     for name in names:
         started = time.monotonic()

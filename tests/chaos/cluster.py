@@ -159,9 +159,7 @@ class Cluster:
 
     async def add(self, *, module: str = "bridge", settings: Mapping[str, str] | None = None) -> NodeProcess:
         """Start one more node; return when it is ready."""
-        node = NodeProcess(
-            f"node{len(self.nodes)}", {**self.environment, **(settings or {})}, module=module
-        )
+        node = NodeProcess(f"node{len(self.nodes)}", {**self.environment, **(settings or {})}, module=module)
         self.nodes.append(node)
         await node.start()
         return node

@@ -41,7 +41,9 @@ class NumberedPublisher:
             while (done := self._number - first) < events:
                 await asyncio.sleep(max(0.0, done / per_second - (time.monotonic() - started)))
                 due = int((time.monotonic() - started) * per_second) - done + 1
-                await self._publish_surely(range(self._number, self._number + min(due, BATCH_EVENTS_MAX, events - done)))
+                await self._publish_surely(
+                    range(self._number, self._number + min(due, BATCH_EVENTS_MAX, events - done))
+                )
         finally:
             await self._drop()
 

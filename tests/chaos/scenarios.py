@@ -174,7 +174,9 @@ async def dead_letter_queue_full(stage: Stage) -> Tally:
     await _two_nodes_and_clients(stage)
     dead = f"{stage.cluster.prefix}.dead"
     policy = json.dumps({"max-length": 2, "overflow": "reject-publish"})
-    await asyncio.to_thread(stage.broker.ctl, "set_policy", "full", f"^{dead}$", policy, "--apply-to", "queues")
+    await asyncio.to_thread(
+        stage.broker.ctl, "set_policy", "full", f"^{dead}$", policy, "--apply-to", "queues"
+    )
     await _publish_raw(stage, "order.completed", [b"no json"] * 20)
     async with stage.under_load():
         await asyncio.to_thread(stage.broker.ctl, "clear_policy", "full")

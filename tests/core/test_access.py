@@ -12,7 +12,7 @@ RULES = AccessRules(public_kinds=frozenset({"score"}))
 
 ANNA = Principal("anna")
 ADMIN = Principal("root", roles=frozenset({"admin", "support"}))
-CLAIMS = Principal("carl", rooms=("device:d7", "company:*", "order:2026-*-eu", "device:[ab]?"))
+CLAIMS = Principal("carl", rooms=("device:d7", "company:*", "order:2026-*-eu", "lab:[ab]?-*"))
 MASTER = Principal("monitor", rooms=("*",))
 
 OK = "ok"
@@ -53,8 +53,8 @@ TABLE = [
         FORBIDDEN,
         "its kind is not public and the token's rooms claim does not name it",
     ),
-    (CLAIMS, "device:[ab]?", OK, "the token's rooms claim names it"),  # Only the star is special.
-    (CLAIMS, "device:a1", FORBIDDEN, "its kind is not public and the token's rooms claim does not name it"),
+    (CLAIMS, "lab:[ab]?-7", OK, "the token's rooms claim names it"),  # Only the star is special.
+    (CLAIMS, "lab:a1-7", FORBIDDEN, "its kind is not public and the token's rooms claim does not name it"),
     (MASTER, "user:anna", OK, "the token's rooms claim names it"),
     (MASTER, "role:admin", OK, "the token's rooms claim names it"),
     (MASTER, "no room", BAD_ROOM, "a room is named kind:id"),

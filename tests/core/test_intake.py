@@ -86,7 +86,7 @@ def judge(
     *,
     domain: str = "quota",
     now: float = NOW,
-    **properties: Any,
+    **properties: Any,  # noqa: ANN401 - any field of a delivery
 ) -> Verdict:
     """Judge a delivery with this body, as JSON unless it is bytes."""
     intake = Intake(CATALOGUE, CATALOGUE.domains[domain], body_bytes_max=262_144)
@@ -479,7 +479,7 @@ json_values = st.recursive(
 )
 field_names = st.sampled_from(
     """userId timestamp type eventId pattern data specversion data_base64 id time quotaId limits usage amount
-    orderId total items contact note deviceId status shelf warehouse""".split()
+    orderId total items contact note deviceId status shelf warehouse""".split()  # noqa: SIM905 - easier to read
 )
 bodies = (
     st.binary(max_size=60)

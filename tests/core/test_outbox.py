@@ -6,7 +6,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bridge.core.close import SLOW
-from bridge.core.outbox import Frame, Gap, Outbox, OutboxLimits
+from bridge.core.outbox import Frame, Gap, Outbox, OutboxLimits, Pool
 from bridge.core.policy import Policy
 
 MUST, DROP, CONFLATE = Policy.MUST_DELIVER, Policy.DROP_OLDEST, Policy.CONFLATE
@@ -14,7 +14,7 @@ MUST, DROP, CONFLATE = Policy.MUST_DELIVER, Policy.DROP_OLDEST, Policy.CONFLATE
 
 def outbox(frames_max: int = 1_000, bytes_max: int = 1_000_000) -> Outbox:
     """Return an empty outbox; the limit that a test is not about is far away."""
-    return Outbox(OutboxLimits(frames_max, bytes_max))
+    return Outbox(OutboxLimits(frames_max, bytes_max), Pool(bytes_max=2**40))
 
 
 def must(offset: int, data: bytes = b"payment") -> Frame:
@@ -104,6 +104,21 @@ def test_only_the_newest_gauge_of_a_key_is_kept() -> None:
     assert gap is None
     assert offsets(frames) == [5, 6]
     assert box.conflated == 4
+
+
+def test_conflating_little_is_not_enough() -> None:
+    """Where conflation frees less than a quarter the oldest go too: the next compaction is to be far away."""
+    box = outbox(frames_max=8)
+    for offset in range(1, 8):
+        box.offer(trail(offset))
+    box.offer(gauge(8, "q1"))
+
+    box.offer(gauge(9, "q1"))
+
+    gap, frames = box.take()
+    assert gap == Gap(events=2, first_offset=1, last_offset=2)
+    assert offsets(frames) == [3, 4, 5, 6, 7, 9]
+    assert (box.conflated, box.dropped) == (1, 2)
 
 
 def test_gauges_are_kept_below_the_limits() -> None:
@@ -226,7 +241,7 @@ class OutboxModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         """Start with an empty outbox."""
         super().__init__()
-        self.box = Outbox(self.LIMITS)
+        self.box = Outbox(self.LIMITS, Pool(bytes_max=2**40))
         self.offered: list[Frame] = []
         self.offset = 0
 
@@ -289,3 +304,49 @@ class OutboxModel(RuleBasedStateMachine):
 
 TestOutboxModel = OutboxModel.TestCase
 TestOutboxModel.settings = settings(deadline=None, stateful_step_count=60, max_examples=150)
+
+
+def test_outboxes_together_keep_to_the_pool() -> None:
+    """Past the node's limit a socket that is far behind makes room, one that holds its share does not."""
+    pool = Pool(bytes_max=1_000)
+    limits = OutboxLimits(frames_max=1_000, bytes_max=1_000)
+    far_behind, near = Outbox(limits, pool), Outbox(limits, pool)
+    for offset in range(9):
+        assert far_behind.offer(trail(offset, b"x" * 100)) is None
+    assert near.offer(must(9, b"y" * 200)) is None
+
+    assert far_behind.offer(trail(10, b"x" * 100)) is None
+
+    assert far_behind.bytes_waiting <= pool.share_bytes_max == 500
+    assert near.bytes_waiting == 200
+    assert pool.bytes_held == far_behind.bytes_waiting + near.bytes_waiting <= pool.bytes_max
+
+
+def test_an_outbox_past_its_share_that_may_drop_nothing_asks_for_slow() -> None:
+    """The node's limit closes a socket whose frames must all be delivered."""
+    pool = Pool(bytes_max=1_000)
+    limits = OutboxLimits(frames_max=1_000, bytes_max=1_000)
+    one, other = Outbox(limits, pool), Outbox(limits, pool)
+    assert other.offer(must(1, b"y" * 300)) is None
+    for offset in range(7):
+        assert one.offer(must(offset, b"x" * 100)) is None
+
+    reason = one.offer(must(8, b"x" * 100))
+
+    assert reason is not None
+    assert reason.code == SLOW.code
+    assert pool.bytes_held == 300
+    assert pool.holders == 1
+
+
+def test_a_pool_counts_as_its_outboxes_do() -> None:
+    """Taking, clearing and dropping give back to the pool what they free."""
+    pool = Pool(bytes_max=10_000)
+    box = Outbox(OutboxLimits(frames_max=3, bytes_max=10_000), pool)
+    for offset in range(20):
+        box.offer(trail(offset, b"x" * 10))
+    assert (pool.bytes_held, pool.holders) == (box.bytes_waiting, 1)
+
+    box.take()
+
+    assert (pool.bytes_held, pool.holders) == (0, 0)

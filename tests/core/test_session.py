@@ -41,7 +41,7 @@ BERT = Principal("bert", expires_at=NOW + 3_600)
 EXPIRED = TokenRejected("expired", "the token has expired")
 
 
-def rules(**changes: Any) -> SessionRules:
+def rules(**changes: Any) -> SessionRules:  # noqa: ANN401 - any rule
     """Return rules whose limits are far away, unless a test changes them."""
     window = Window(WindowLimits(seconds_max=300.0, bytes_max=1_000_000))
     window.begin(HERE)
@@ -58,12 +58,12 @@ def rules(**changes: Any) -> SessionRules:
     return replace(far, **changes)
 
 
-def new_session(**changes: Any) -> Session:
+def new_session(**changes: Any) -> Session:  # noqa: ANN401 - any rule
     """Return a session that awaits its hello."""
     return Session("client-1", rules(**changes))
 
 
-def open_session(principal: Principal = ANNA, rooms: Sequence[str] = (), **changes: Any) -> Session:
+def open_session(principal: Principal = ANNA, rooms: Sequence[str] = (), **changes: Any) -> Session:  # noqa: ANN401 - any rule
     """Return a session that has said hello and is who it claimed to be."""
     session = new_session(**changes)
     session.receive(Hello("token", tuple(rooms)), NOW)

@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Self
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -40,7 +40,11 @@ async def client(node: Node, query: str = "", **options: Any) -> AsyncIterator[C
 
 @asynccontextmanager
 async def member(
-    node: Node, user_id: str = "u1", *, rooms: str = "", **options: Any  # noqa: ANN401 - as client
+    node: Node,
+    user_id: str = "u1",
+    *,
+    rooms: str = "",
+    **options: Any,  # noqa: ANN401 - as client
 ) -> AsyncIterator[ClientConnection]:
     """Open a WebSocket and get as far as being connected as a user, in rooms separated by commas."""
     async with client(node, f"?token={token(user_id)}&rooms={rooms}", **options) as socket_:
@@ -120,7 +124,9 @@ def client_frame(opcode: int, data: bytes = b"", *, fin: bool = True, masked: bo
     if not masked:
         return head + data
     mask = (MASK * (len(data) // 4 + 1))[: len(data)]
-    return head + MASK + (int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")).to_bytes(len(data), "big")
+    return (
+        head + MASK + (int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")).to_bytes(len(data), "big")
+    )
 
 
 def command(op: str, **values: Any) -> bytes:  # noqa: ANN401 - JSON
@@ -144,9 +150,9 @@ class RawClient:
     @classmethod
     @asynccontextmanager
     async def connected(cls, node: Node, *, receive_bytes: int = 0) -> AsyncIterator[Self]:
-        """Connect; with a small receive buffer the kernel soon takes no more for a client that does not read."""
+        """Connect; with a small receive buffer the kernel soon takes no more while nothing is read."""
         with socket.socket() as sock:
-            sock.setblocking(False)
+            sock.settimeout(0)
             if receive_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             raw = cls(sock)
@@ -168,6 +174,14 @@ class RawClient:
         """Send bytes."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             await self._loop.sock_sendall(self.sock, data)
+
+    async def keep_sending(self, data: bytes) -> None:
+        """Send the same again and again, a little at a time, until the connection breaks."""
+        with suppress(ConnectionError):
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while True:
+                    await self.send(data)
+                    await asyncio.sleep(0.01)
 
     async def head(self) -> str:
         """Return the head of an HTTP response."""
@@ -213,4 +227,3 @@ class RawClient:
         if not data:
             raise EOFError("the server has ended the stream")
         self.unread += data
-

@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 from unittest.mock import patch
 
@@ -68,6 +68,7 @@ class Options:
     close_seconds_max: float = 2.0
     outbox_frames_max: int = 1_000
     outbox_bytes_max: int = 1_048_576
+    outboxes_bytes_max: int = 2**30
     rooms_max: int = 100
     commands_per_second_max: float = 20.0
     commands_burst_max: int = 40

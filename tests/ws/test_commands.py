@@ -10,7 +10,7 @@ from tests.ws.clients import ask, close_of, member, numbers, receive
 from tests.ws.node import running, token
 
 
-async def test_subscribe_and_unsubscribe():
+async def test_subscribe_and_unsubscribe() -> None:
     """A socket gets the events of a room from when it joins until it leaves."""
     async with running() as node, member(node) as c:
         node.publish(1, to="device:d1")
@@ -28,7 +28,7 @@ async def test_subscribe_and_unsubscribe():
         assert await numbers(c, 1) == [4]
 
 
-async def test_event_for_several_of_a_sockets_rooms():
+async def test_event_for_several_of_a_sockets_rooms() -> None:
     """A socket in several rooms of an event gets it once."""
     async with running() as node, member(node, rooms="device:d1") as c:
         node.publish(1, to="device:d1")
@@ -37,7 +37,7 @@ async def test_event_for_several_of_a_sockets_rooms():
         assert await numbers(c, 2) == [1, 2]
 
 
-async def test_room_that_is_forbidden():
+async def test_room_that_is_forbidden() -> None:
     """A room that one may not join is an error that says why; nothing of it arrives."""
     async with running() as node, member(node) as c:
         error = await ask(c, "subscribe", rooms=["user:u2"], id=1)
@@ -50,7 +50,7 @@ async def test_room_that_is_forbidden():
         assert node.stats.errors["forbidden"] == 1
 
 
-async def test_too_many_rooms():
+async def test_too_many_rooms() -> None:
     """A socket in as many rooms as it may be is told so, room by room."""
     async with running(rooms_max=3) as node, member(node) as c:
         some = await ask(c, "subscribe", rooms=["device:d1", "device:d2"])
@@ -61,7 +61,7 @@ async def test_too_many_rooms():
         assert none["data"]["code"] == "too_many_rooms"
 
 
-async def test_too_many_rooms_in_one_command():
+async def test_too_many_rooms_in_one_command() -> None:
     """A command with more rooms than anybody needs is an error."""
     async with running() as node, member(node) as c:
         error = await ask(c, "subscribe", rooms=[f"device:d{n}" for n in range(1_001)])
@@ -69,7 +69,7 @@ async def test_too_many_rooms_in_one_command():
         assert error["data"]["code"] == "bad_message"
 
 
-async def test_ping():
+async def test_ping() -> None:
     """A ping is answered with its id, and with how far the socket has come."""
     async with running() as node, member(node) as c:
         node.publish(1)
@@ -101,7 +101,7 @@ async def test_ping():
         ('{"op": "auth"}', "bad_message"),
     ],
 )
-async def test_message_that_is_no_command(text: str, code: str):
+async def test_message_that_is_no_command(text: str, code: str) -> None:
     """What is no command is an error with a code, and the socket stays open."""
     async with running() as node, member(node) as c:
         await c.send(text)
@@ -110,7 +110,7 @@ async def test_message_that_is_no_command(text: str, code: str):
         assert (await ask(c, "ping"))["type"] == "pong"
 
 
-async def test_client_that_makes_nothing_but_mistakes():
+async def test_client_that_makes_nothing_but_mistakes() -> None:
     """A client that goes on sending nonsense is closed with 4400."""
     async with running(mistakes_max=3) as node, member(node) as c:
         for _ in range(3):
@@ -121,7 +121,7 @@ async def test_client_that_makes_nothing_but_mistakes():
         assert (await close_of(c))[0] == 4400
 
 
-async def test_client_that_floods_with_commands():
+async def test_client_that_floods_with_commands() -> None:
     """Commands over the rate are refused one by one, then the socket is closed with 4009."""
     async with (
         running(commands_burst_max=5, commands_per_second_max=1.0, mistakes_max=3) as node,
@@ -137,7 +137,7 @@ async def test_client_that_floods_with_commands():
         assert (await ask(other, "ping"))["type"] == "pong"
 
 
-async def test_auth_with_a_newer_token():
+async def test_auth_with_a_newer_token() -> None:
     """A newer token is taken on the live socket; rooms that it no longer opens are left."""
     async with running() as node, member(node) as c:
         first = await ask(c, "auth", token=token(rooms=["vip:*"]))
@@ -151,7 +151,7 @@ async def test_auth_with_a_newer_token():
         assert await numbers(c, 1) == [2]
 
 
-async def test_auth_with_a_bad_token():
+async def test_auth_with_a_bad_token() -> None:
     """A bad newer token is an error; the old one still counts."""
     async with running() as node, member(node) as c:
         assert (await ask(c, "auth", token="x"))["data"]["code"] == "unauthorized"

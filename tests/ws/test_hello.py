@@ -25,7 +25,7 @@ TOKEN = token("u7")
     ],
     ids=["authorization", "x-auth-token", "cookie", "subprotocol", "query"],
 )
-async def test_token_in_the_handshake(query: str, options: dict[str, Any]):
+async def test_token_in_the_handshake(query: str, options: dict[str, Any]) -> None:
     """A token in any place of the handshake is a hello."""
     async with running() as node, client(node, query, **options) as c:
         connected = await receive(c)
@@ -35,7 +35,7 @@ async def test_token_in_the_handshake(query: str, options: dict[str, Any]):
         assert connected["data"]["rooms"] == ["user:u7", "all"]
 
 
-async def test_token_in_the_first_message():
+async def test_token_in_the_first_message() -> None:
     """A hello in the first message does the same, and its id is repeated."""
     async with running() as node, client(node) as c:
         connected = await ask(c, "hello", token=TOKEN, rooms=["device:d1"], id="h1")
@@ -44,7 +44,7 @@ async def test_token_in_the_first_message():
         assert connected["data"]["rooms"] == ["user:u7", "all", "device:d1"]
 
 
-async def test_answer_to_hello():
+async def test_answer_to_hello() -> None:
     """`connected` says all that a client needs to know of its session."""
     async with running() as node, client(node, f"?token={token(seconds=3600)}&rooms=device:d1,user:u2") as c:
         data = (await receive(c))["data"]
@@ -62,7 +62,7 @@ async def test_answer_to_hello():
         }
 
 
-async def test_subprotocol_is_chosen():
+async def test_subprotocol_is_chosen() -> None:
     """A client that offers bridge.v1 gets it back; the token that it offers beside it is not echoed."""
     async with running() as node:
         async with client(node, subprotocols=["bridge.v1", f"bearer.{TOKEN}"]) as c:
@@ -71,7 +71,7 @@ async def test_subprotocol_is_chosen():
             assert c.subprotocol is None
 
 
-async def test_cookie_of_a_foreign_page():
+async def test_cookie_of_a_foreign_page() -> None:
     """A cookie speaks for the user only on pages that are ours, not on any that `*` lets in."""
     async with running(allowed_origins=("*",)) as node:
         headers = {"Cookie": f"{COOKIE}={TOKEN}"}
@@ -90,7 +90,7 @@ async def test_cookie_of_a_foreign_page():
         ("x" * 5_000, "malformed"),
     ],
 )
-async def test_token_that_is_no_good(bad: str, reason: str):
+async def test_token_that_is_no_good(bad: str, reason: str) -> None:
     """A bad token is refused after the upgrade, with 4401 and a reason that a browser can read."""
     async with running() as node, client(node, f"?token={bad}") as c:
         code, text = await close_of(c)
@@ -101,7 +101,7 @@ async def test_token_that_is_no_good(bad: str, reason: str):
         assert node.stats.sockets_opened == 1
 
 
-async def test_token_that_is_no_good_in_the_first_message():
+async def test_token_that_is_no_good_in_the_first_message() -> None:
     """It is the same for a hello that comes as a message."""
     async with running() as node, client(node) as c:
         await c.send('{"op": "hello", "token": ""}')
@@ -109,7 +109,7 @@ async def test_token_that_is_no_good_in_the_first_message():
         assert (await close_of(c))[0] == 4401
 
 
-async def test_client_that_never_says_hello():
+async def test_client_that_never_says_hello() -> None:
     """A socket that does not introduce itself in time is closed with 4401."""
     async with running(hello_seconds_max=0.1) as node, client(node) as c:
         started = time.monotonic()
@@ -119,7 +119,7 @@ async def test_client_that_never_says_hello():
         assert time.monotonic() - started > 0.05
 
 
-async def test_client_that_talks_instead_of_saying_hello():
+async def test_client_that_talks_instead_of_saying_hello() -> None:
     """Only a ping is answered before hello, and none of it buys time."""
     async with running(hello_seconds_max=0.2) as node, client(node) as c:
         assert await ask(c, "ping", id=1) == {"type": "pong", "id": 1}
@@ -129,7 +129,7 @@ async def test_client_that_talks_instead_of_saying_hello():
         assert (await close_of(c))[0] == 4401
 
 
-async def test_hello_twice():
+async def test_hello_twice() -> None:
     """A second hello is an error; the first one stands."""
     async with running() as node, member(node) as c:
         assert (await ask(c, "hello", token=token("u2")))["data"]["code"] == "already_connected"
@@ -140,26 +140,25 @@ async def test_hello_twice():
 
 
 @pytest.mark.parametrize("query", [f"&epoch={EPOCH}&offset=x", "&offset=1", "&x=1" * 40])
-async def test_query_that_is_malformed(query: str):
+async def test_query_that_is_malformed(query: str) -> None:
     """A position in the query that is none closes the socket with 4400."""
     async with running() as node, client(node, f"?token={TOKEN}{query}") as c:
         assert (await close_of(c))[0] == 4400
 
 
-async def test_too_many_sockets_of_one_user():
+async def test_too_many_sockets_of_one_user() -> None:
     """A user's socket over the limit is closed with 4009; when one goes, another may come."""
-    async with running(sockets_per_user_max=2) as node:
+    async with running(sockets_per_user_max=2) as node, member(node):
         async with member(node):
-            async with member(node):
-                async with client(node, f"?token={token()}") as c:
-                    assert (await close_of(c))[0] == 4009
-                async with member(node, "u2"):
-                    assert node.server.users == 2
-            async with member(node):
-                pass
+            async with client(node, f"?token={token()}") as c:
+                assert (await close_of(c))[0] == 4009
+            async with member(node, "u2"):
+                assert node.server.users == 2
+        async with member(node):
+            pass
 
 
-async def test_client_that_has_seen_more_than_the_node():
+async def test_client_that_has_seen_more_than_the_node() -> None:
     """A client from a node that is ahead is answered once this one has caught up."""
     async with running() as node, client(node, f"?token={TOKEN}&epoch={EPOCH}&offset=2") as c:
         node.publish(1)
@@ -171,7 +170,7 @@ async def test_client_that_has_seen_more_than_the_node():
         assert connected["data"]["position"] == {"epoch": EPOCH, "offset": 2}
 
 
-async def test_client_that_goes_while_the_node_catches_up():
+async def test_client_that_goes_while_the_node_catches_up() -> None:
     """A client that does not wait for that is not counted as a socket of its user."""
     async with running() as node:
         async with RawClient.connected(node) as raw:
@@ -182,7 +181,7 @@ async def test_client_that_goes_while_the_node_catches_up():
             assert node.server.users == 1
 
 
-async def test_verification_that_fails_by_our_fault():
+async def test_verification_that_fails_by_our_fault() -> None:
     """What we did not foresee closes this socket with 1011, is logged, and touches no other socket."""
     good = Principal("u1", expires_at=time.time() + 60)
 
@@ -200,7 +199,7 @@ async def test_verification_that_fails_by_our_fault():
         assert (await ask(other, "ping"))["type"] == "pong"
 
 
-async def test_log_lines_hold_no_token():
+async def test_log_lines_hold_no_token() -> None:
     """A socket's life is logged with ids, never with its token."""
     async with running() as node:
         async with client(node, f"?token={TOKEN}") as c:
@@ -210,4 +209,3 @@ async def test_log_lines_hold_no_token():
 
     assert node.diary.told("ws.closed")[0]["user_id"] == "u7"
     assert TOKEN not in str(node.diary.lines)
-

@@ -10,7 +10,7 @@ from tests.ws.node import eventually, running, token
 INTERVAL = 0.1
 
 
-async def test_client_that_answers_pings():
+async def test_client_that_answers_pings() -> None:
     """A client that answers each ping stays for as long as it likes."""
     async with running(ping_interval_seconds=INTERVAL) as node, RawClient.member(node) as raw:
         for _ in range(5):
@@ -23,7 +23,7 @@ async def test_client_that_answers_pings():
         assert frame.message["type"] == "pong"
 
 
-async def test_client_that_answers_no_ping():
+async def test_client_that_answers_no_ping() -> None:
     """A client that gives no sign of life until the next ping is due is dropped."""
     async with running(ping_interval_seconds=INTERVAL) as node, RawClient.member(node) as raw:
         frames = await raw.rest()
@@ -33,7 +33,7 @@ async def test_client_that_answers_no_ping():
         assert node.diary.told("ws.ping_timeout")[0]["user_id"] == "u1"
 
 
-async def test_any_data_is_a_sign_of_life():
+async def test_any_data_is_a_sign_of_life() -> None:
     """A client that sends commands need not answer pings."""
     async with running(ping_interval_seconds=INTERVAL) as node, RawClient.member(node) as raw:
         for _ in range(4):
@@ -42,7 +42,7 @@ async def test_any_data_is_a_sign_of_life():
             assert (await raw.frame()).message["type"] == "pong"
 
 
-async def test_library_client_lives():
+async def test_library_client_lives() -> None:
     """The library's client answers pings by itself."""
     async with running(ping_interval_seconds=INTERVAL) as node, member(node) as c:
         connection = node.connection_of("u1")
@@ -54,7 +54,7 @@ async def test_library_client_lives():
         assert (await receive(c))["data"]["number"] == 1
 
 
-async def test_client_that_has_not_said_hello():
+async def test_client_that_has_not_said_hello() -> None:
     """A socket without a session is kept alive, too, for as long as it may wait."""
     async with running(ping_interval_seconds=INTERVAL) as node, client(node) as c:
         (connection,) = node.server.connections
@@ -65,7 +65,7 @@ async def test_client_that_has_not_said_hello():
         assert (await receive(c))["type"] == "connected"
 
 
-async def test_client_that_reads_slowly_lives():
+async def test_client_that_reads_slowly_lives() -> None:
     """A client that takes bytes at all is alive, though its pongs stand behind them."""
     async with (
         running(ping_interval_seconds=INTERVAL) as node,
@@ -80,8 +80,12 @@ async def test_client_that_reads_slowly_lives():
                 await raw.send(client_frame(Opcode.PONG))
 
 
-async def test_sweeps_are_spread():
+async def test_sweeps_are_spread() -> None:
     """Sockets are pinged in equal shares over the interval, not all at once."""
-    async with running(ping_interval_seconds=3.0) as node:
-        async with member(node, "u1"), member(node, "u2"), member(node, "u3"):
-            assert len({id(connection.slot) for connection in node.server.connections}) == 3
+    async with (
+        running(ping_interval_seconds=3.0) as node,
+        member(node, "u1"),
+        member(node, "u2"),
+        member(node, "u3"),
+    ):
+        assert len({id(connection.slot) for connection in node.server.connections}) == 3

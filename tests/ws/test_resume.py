@@ -15,7 +15,7 @@ def back_at(offset: int, user_id: str = "u1") -> str:
     return f"?token={token(user_id)}&epoch={EPOCH}&offset={offset}"
 
 
-async def test_what_was_missed():
+async def test_what_was_missed() -> None:
     """A client that comes back gets what it missed in its rooms, then live events."""
     async with running() as node:
         node.publish(1, 2, 3)
@@ -31,7 +31,7 @@ async def test_what_was_missed():
             assert await numbers(c, 1) == [6]
 
 
-async def test_a_position_that_is_out_of_reach():
+async def test_a_position_that_is_out_of_reach() -> None:
     """A position of another life of the log is answered with `recovered: false`, and live events follow."""
     async with running() as node:
         node.publish(1)
@@ -43,7 +43,7 @@ async def test_a_position_that_is_out_of_reach():
             assert await numbers(c, 1) == [2]
 
 
-async def test_many_missed_events_while_more_are_published():
+async def test_many_missed_events_while_more_are_published() -> None:
     """Events published during a replay neither overtake it nor come twice."""
     async with running() as node:
         node.publish(*range(1_000))
@@ -56,7 +56,7 @@ async def test_many_missed_events_while_more_are_published():
             assert await receiving == list(range(1_100))
 
 
-async def test_missed_events_for_a_client_that_does_not_read():
+async def test_missed_events_for_a_client_that_does_not_read() -> None:
     """A replay waits for its client: it neither fills the outbox nor closes the socket."""
     async with running(outbox_frames_max=100) as node, RawClient.connected(node, receive_bytes=4_096) as raw:
         node.publish(*range(1_000), padding=1_000)
@@ -72,7 +72,7 @@ async def test_missed_events_for_a_client_that_does_not_read():
         assert [*seen, (await raw.frame()).message["data"]["number"]] == list(range(1_001))
 
 
-async def test_others_during_a_replay():
+async def test_others_during_a_replay() -> None:
     """While one client is sent a great deal, another is served."""
     async with running() as node:
         node.publish(*range(5_000), to="user:u1", padding=100)
@@ -86,7 +86,7 @@ async def test_others_during_a_replay():
             assert await receiving == list(range(5_000))
 
 
-async def test_subscribing_from_a_position():
+async def test_subscribing_from_a_position() -> None:
     """A room can be joined from a position on; other rooms go on, each event once."""
     async with running() as node:
         node.publish(1, 2, 3, to="device:d1")
@@ -99,7 +99,7 @@ async def test_subscribing_from_a_position():
             assert await numbers(c, 3) == [2, 3, 4]
 
 
-async def test_client_that_goes_during_its_replay():
+async def test_client_that_goes_during_its_replay() -> None:
     """A client that goes in the middle leaves nothing behind."""
     async with running() as node:
         node.publish(*range(5_000), padding=1_000)

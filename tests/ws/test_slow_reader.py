@@ -28,15 +28,13 @@ async def fill(node: Node, until: Callable[[], object], *, policy: Policy, key: 
     raise AssertionError("it takes no end of events")
 
 
-async def test_client_that_does_not_read_what_must_be_delivered():
+async def test_client_that_does_not_read_what_must_be_delivered() -> None:
     """At the limit the socket is closed with 4008, after what had been written before."""
     async with (
         running(outbox_frames_max=50) as node,
         RawClient.member(node, "slow", receive_bytes=4_096) as raw,
     ):
-        count = await fill(
-            node, lambda: node.diary.told("ws.slow_consumer"), policy=Policy.MUST_DELIVER
-        )
+        count = await fill(node, lambda: node.diary.told("ws.slow_consumer"), policy=Policy.MUST_DELIVER)
         seen = []
         while (frame := await raw.frame()).opcode == Opcode.TEXT:
             seen.append(frame.message["data"]["number"])
@@ -50,7 +48,7 @@ async def test_client_that_does_not_read_what_must_be_delivered():
         await eventually(lambda: node.stats.closes[4008] == 1, "the close is counted")
 
 
-async def test_limit_in_bytes():
+async def test_limit_in_bytes() -> None:
     """The limit in bytes closes as well, however few the frames."""
     async with (
         running(outbox_bytes_max=20_000) as node,
@@ -61,7 +59,7 @@ async def test_limit_in_bytes():
         assert (await raw.close_frame())[0] == 4008
 
 
-async def test_client_that_does_not_read_what_may_be_dropped():
+async def test_client_that_does_not_read_what_may_be_dropped() -> None:
     """Dropped events are told by a gap with their number and offsets; nothing else is missing."""
     async with (
         running(outbox_frames_max=50) as node,
@@ -86,7 +84,7 @@ async def test_client_that_does_not_read_what_may_be_dropped():
         assert connection.session.principal is not None  # Still open.
 
 
-async def test_client_that_does_not_read_gauges():
+async def test_client_that_does_not_read_gauges() -> None:
     """Of a gauge only the newest value is kept, and that arrives."""
     async with (
         running(outbox_frames_max=50) as node,
@@ -105,7 +103,7 @@ async def test_client_that_does_not_read_gauges():
 
 
 @pytest.mark.parametrize("policy", list(Policy))
-async def test_memory_for_a_client_that_does_not_read(policy: Policy):
+async def test_memory_for_a_client_that_does_not_read(policy: Policy) -> None:
     """What is held for a socket never exceeds its outbox and one write, whatever comes."""
     limit = 40_000
     async with (
@@ -126,7 +124,7 @@ async def test_memory_for_a_client_that_does_not_read(policy: Policy):
         assert 0 < most_in_transport <= limit + 200  # And a close frame.
 
 
-async def test_kernel_hides_little():
+async def test_kernel_hides_little() -> None:
     """The kernel takes no more for a socket than a small part of its usual megabytes."""
     async with running() as node, RawClient.member(node, "slow", receive_bytes=4_096):
         count = await fill(
@@ -136,7 +134,7 @@ async def test_kernel_hides_little():
         assert count * PADDING < 300_000
 
 
-async def test_others_are_served_at_once():
+async def test_others_are_served_at_once() -> None:
     """While one client does not read, another in the same room gets every event without delay."""
     async with (
         running(outbox_frames_max=100) as node,
@@ -154,7 +152,7 @@ async def test_others_are_served_at_once():
         assert slowest < 0.5
 
 
-async def test_client_that_catches_up():
+async def test_client_that_catches_up() -> None:
     """A client that was behind gets what waited, then live events, each once and in order."""
     async with running() as node, RawClient.member(node, "slow", receive_bytes=4_096) as raw:
         connection = node.connection_of("slow")
@@ -167,7 +165,7 @@ async def test_client_that_catches_up():
         assert not connection.outbox
 
 
-async def test_slow_client_is_not_read():
+async def test_slow_client_is_not_read() -> None:
     """A client that does not read is not listened to either, until it does."""
     async with running() as node, RawClient.member(node, "slow", receive_bytes=4_096) as raw:
         connection = node.connection_of("slow")
@@ -179,7 +177,7 @@ async def test_slow_client_is_not_read():
         assert (await raw.frame()).message["type"] == "pong"
 
 
-async def test_slow_client_that_never_reads_its_close():
+async def test_slow_client_that_never_reads_its_close() -> None:
     """A client that takes not even the close frame is dropped at the deadline."""
     async with running(outbox_frames_max=50, close_seconds_max=0.1) as node:
         async with RawClient.member(node, "slow", receive_bytes=4_096):
@@ -189,29 +187,33 @@ async def test_slow_client_that_never_reads_its_close():
         assert node.stats.closes[4008] == 1
 
 
-async def test_slow_client_that_half_closes():
+async def test_slow_client_that_half_closes() -> None:
     """A client that ends its side and reads nothing does not hold its connection open for good."""
-    async with running(ping_interval_seconds=0.1, close_seconds_max=0.1) as node:
-        async with RawClient.member(node, "slow", receive_bytes=4_096) as raw:
-            connection = node.connection_of("slow")
-            await fill(node, lambda: len(connection.outbox) > 10, policy=Policy.MUST_DELIVER)
-            raw.sock.shutdown(1)
-            await eventually(lambda: not node.server.connections, "the connection is dropped")
+    async with (
+        running(ping_interval_seconds=0.1, close_seconds_max=0.1) as node,
+        RawClient.member(node, "slow", receive_bytes=4_096) as raw,
+    ):
+        connection = node.connection_of("slow")
+        await fill(node, lambda: len(connection.outbox) > 10, policy=Policy.MUST_DELIVER)
+        raw.sock.shutdown(1)
+        await eventually(lambda: not node.server.connections, "the connection is dropped")
 
 
-async def test_users_own_room_and_others():
+async def test_users_own_room_and_others() -> None:
     """A slow user's closing does not touch another socket of the same room."""
-    async with running(outbox_frames_max=50) as node, member(node, "slow") as other:
-        async with RawClient.member(node, "slow", receive_bytes=4_096):
-            received = asyncio.create_task(_receive_until_quiet(other))
-            count = await fill(
-                node, lambda: node.diary.told("ws.slow_consumer"), policy=Policy.MUST_DELIVER
-            )
-            node.publish(-1, to="user:slow")
-            assert await received == [*range(count), -1]
+    async with (
+        running(outbox_frames_max=50) as node,
+        member(node, "slow") as other,
+        RawClient.member(node, "slow", receive_bytes=4_096),
+    ):
+        received = asyncio.create_task(_receive_until_negative(other))
+        count = await fill(node, lambda: node.diary.told("ws.slow_consumer"), policy=Policy.MUST_DELIVER)
+        node.publish(-1, to="user:slow")
+
+        assert await received == [*range(count), -1]
 
 
-async def _receive_until_quiet(socket_: ClientConnection) -> list[int]:
+async def _receive_until_negative(socket_: ClientConnection) -> list[int]:
     seen: list[int] = []
     while not seen or seen[-1] >= 0:
         seen.append((await receive(socket_))["data"]["number"])

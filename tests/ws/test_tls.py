@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
 
 import pytest
 from websockets.frames import Opcode
@@ -23,7 +22,7 @@ async def stream(
     sock = socket.socket()
     if receive_bytes:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    sock.setblocking(False)
+    sock.settimeout(0)
     await asyncio.get_running_loop().sock_connect(sock, (HOST, node.port))
     reader, writer = await asyncio.open_connection(
         sock=sock, ssl=tls.client, server_hostname=HOST, limit=1_024
@@ -32,7 +31,7 @@ async def stream(
     return reader, writer
 
 
-async def test_a_session(tls: Tls):
+async def test_a_session(tls: Tls) -> None:
     """A client connects, asks, is served and closes."""
     async with running(tls=tls.server) as node:
         async with member(node, ssl=tls.client) as c:
@@ -44,13 +43,13 @@ async def test_a_session(tls: Tls):
         assert c.close_code == 1000
 
 
-async def test_server_closes(tls: Tls):
+async def test_server_closes(tls: Tls) -> None:
     """A close by the server arrives with its code and reason."""
     async with running(tls=tls.server) as node, client(node, "?token=x", ssl=tls.client) as c:
         assert (await close_of(c))[0] == 4401
 
 
-async def test_message_that_is_too_big(tls: Tls):
+async def test_message_that_is_too_big(tls: Tls) -> None:
     """A client in the middle of sending too much can read why it is closed."""
     async with running(tls=tls.server, close_seconds_max=0.5) as node, member(node, ssl=tls.client) as c:
         await c.send("x" * 1_000_000)
@@ -58,7 +57,7 @@ async def test_message_that_is_too_big(tls: Tls):
         assert (await close_of(c))[0] == 1009
 
 
-async def test_many_events(tls: Tls):
+async def test_many_events(tls: Tls) -> None:
     """More than TLS and the kernel hold at once arrives whole and in order."""
     async with running(tls=tls.server) as node, member(node, ssl=tls.client) as c:
         receiving = asyncio.create_task(numbers(c, 2_000))
@@ -69,7 +68,7 @@ async def test_many_events(tls: Tls):
         assert await receiving == list(range(2_000))
 
 
-async def test_slow_reader(tls: Tls):
+async def test_slow_reader(tls: Tls) -> None:
     """A client that does not read is closed with 4008; memory is bounded; another is served meanwhile."""
     limit = 40_000
     async with (
@@ -95,7 +94,7 @@ async def test_slow_reader(tls: Tls):
         writer.transport.abort()
 
 
-async def test_reader_that_catches_up(tls: Tls):
+async def test_reader_that_catches_up(tls: Tls) -> None:
     """A client that was behind gets what waited, each once and in order."""
     async with running(tls=tls.server) as node:
         reader, writer = await stream(node, tls, receive_bytes=4_096)
@@ -114,7 +113,7 @@ async def test_reader_that_catches_up(tls: Tls):
         writer.transport.abort()
 
 
-async def test_draining(tls: Tls):
+async def test_draining(tls: Tls) -> None:
     """Sockets over TLS are drained like any other."""
     async with running(tls=tls.server) as node, member(node, ssl=tls.client) as c:
         draining = asyncio.create_task(node.server.drain(seconds_max=5.0, retry_after_seconds_max=1.0))
@@ -125,18 +124,15 @@ async def test_draining(tls: Tls):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"])
-async def test_handshake_that_is_none(tls: Tls, data: bytes):
+async def test_handshake_that_is_none(tls: Tls, data: bytes) -> None:
     """A client that does not get through the TLS handshake in time is dropped."""
-    async with running(tls=tls.server, handshake_seconds_max=0.1) as node:
-        async with RawClient.connected(node) as raw:
-            await raw.send(data)
-            started = time.monotonic()
-            await raw.rest()
+    async with running(tls=tls.server, handshake_seconds_max=0.1) as node, RawClient.connected(node) as raw:
+        await raw.send(data)
 
-            assert time.monotonic() - started < 2.0
+        await raw.rest()  # Which has a deadline.
 
 
-async def test_client_that_vanishes(tls: Tls):
+async def test_client_that_vanishes(tls: Tls) -> None:
     """A client that goes without a word leaves nothing behind."""
     async with running(tls=tls.server) as node:
         _, writer = await stream(node, tls)
@@ -145,19 +141,18 @@ async def test_client_that_vanishes(tls: Tls):
         await eventually(lambda: not node.server.connections, "the connection is forgotten")
 
 
-async def test_client_that_never_answers_close(tls: Tls):
+async def test_client_that_never_answers_close(tls: Tls) -> None:
     """A client that answers neither the close nor the end of TLS is dropped at the deadline."""
     async with running(tls=tls.server, close_seconds_max=0.1) as node:
         _, writer = await stream(node, tls)
         await eventually(lambda: node.hub.members("user:slow"), "the client is connected")
-        writer.transport.pause_reading()
         await node.server.drain(seconds_max=5.0, retry_after_seconds_max=1.0)
 
         assert not node.server.connections
         writer.transport.abort()
 
 
-async def test_client_that_closes(tls: Tls):
+async def test_client_that_closes(tls: Tls) -> None:
     """A close frame is echoed before TLS ends."""
     async with running(tls=tls.server) as node:
         reader, writer = await stream(node, tls)

@@ -36,7 +36,7 @@ def spied(node: Node, user_id: str = "u1") -> Spy:
     return Spy(node.connection_of(user_id))
 
 
-async def test_one_event_is_one_write():
+async def test_one_event_is_one_write() -> None:
     """An event alone is written at once, as it is, the same bytes object to every socket."""
     async with running() as node, member(node, "u1") as first, member(node, "u2") as second:
         spies = spied(node, "u1"), spied(node, "u2")
@@ -47,7 +47,7 @@ async def test_one_event_is_one_write():
         assert spies[0].writes[0] is spies[1].writes[0]
 
 
-async def test_run_of_events_is_one_write():
+async def test_run_of_events_is_one_write() -> None:
     """Events that are handed out together leave in one write, in log order."""
     async with running() as node, member(node) as c:
         spy = spied(node)
@@ -58,7 +58,7 @@ async def test_run_of_events_is_one_write():
         assert node.stats.frames_sent == 11  # With `connected`.
 
 
-async def test_answers_to_a_packet_of_commands_are_one_write():
+async def test_answers_to_a_packet_of_commands_are_one_write() -> None:
     """The answers to commands that came together leave together."""
     async with running() as node, RawClient.member(node) as raw:
         spy = spied(node)
@@ -68,7 +68,7 @@ async def test_answers_to_a_packet_of_commands_are_one_write():
         assert len(spy.writes) == 1
 
 
-async def test_answer_keeps_its_place_among_events():
+async def test_answer_keeps_its_place_among_events() -> None:
     """An answer comes after the events before it and before those after it."""
     async with running() as node, RawClient.member(node) as raw:
         node.publish(1)
@@ -80,7 +80,7 @@ async def test_answer_keeps_its_place_among_events():
         assert (await raw.frame()).message["data"]["number"] == 2
 
 
-async def test_batch_beyond_the_limits_of_an_outbox():
+async def test_batch_beyond_the_limits_of_an_outbox() -> None:
     """A client that keeps up gets a batch of any size: the limits are for those that do not."""
     async with running(outbox_frames_max=10, outbox_bytes_max=4_096) as node, member(node) as c:
         receiving = asyncio.create_task(numbers(c, 500))
@@ -91,7 +91,7 @@ async def test_batch_beyond_the_limits_of_an_outbox():
         assert await receiving == list(range(500))
 
 
-async def test_frame_larger_than_an_outbox():
+async def test_frame_larger_than_an_outbox() -> None:
     """A client that keeps up gets a single frame of any size."""
     async with running(outbox_bytes_max=1_024) as node, RawClient.member(node) as raw:
         node.publish(1, padding=5_000)
@@ -101,7 +101,7 @@ async def test_frame_larger_than_an_outbox():
         assert frame.message["data"]["number"] == 1
 
 
-async def test_connected_comes_before_any_event():
+async def test_connected_comes_before_any_event() -> None:
     """The first frame is `connected`, whatever is published in the meantime."""
     async with running() as node:
         for number in range(20):
