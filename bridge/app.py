@@ -1,8 +1,8 @@
 """The composition root: builds every part, hands each what it needs, owns start and stop order.
 
-    start   admin port → public port, closed until all is well → RabbitMQ
-    stop    public port stops accepting → deliveries in hand are finished and acked →
-            sockets are closed, paced → RabbitMQ → admin port; all under one deadline
+start   admin port → public port, closed until all is well → RabbitMQ
+stop    public port stops accepting → deliveries in hand are finished and acked →
+sockets are closed, paced → RabbitMQ → admin port; all under one deadline
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import structlog
 from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
 from bridge.admin.server import AdminServer
 from bridge.amqp.burial import Burial
-from bridge.amqp.consumer import DomainConsumer
-from bridge.amqp.consumer import Work as ConsumerWork
+from bridge.amqp.consumer import DomainConsumer, Work as ConsumerWork
 from bridge.amqp.link import Channel, Connection, Link, Work
 from bridge.amqp.probe import Probe
 from bridge.amqp.source import StockSource
@@ -46,8 +45,7 @@ from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest
 from bridge.settings import Settings, SettingsError
-from bridge.ws.connection import Connection as Socket
-from bridge.ws.connection import event_frame
+from bridge.ws.connection import Connection as Socket, event_frame
 from bridge.ws.handshake import OriginRules
 from bridge.ws.server import SocketLimits, SocketServer
 from consumers import domains as built_in_domains
@@ -61,13 +59,14 @@ def catalogue_of(settings: Settings) -> Catalogue:
     Raises:
         SettingsError: two domains claim one name, or a rule names no domain.
     """
-    problems: list[str] = []
     unrouted = Domain(UNROUTED, "anybody", topics=(), unknown=settings.ingest.unrouted, catches_unrouted=True)
     domains = [*built_in_domains(), *map(build, settings.domain), unrouted]
     known = {domain.name for domain in domains}
-    for name in settings.ingest.unknown:
-        if name not in known:
-            problems.append(f"ingest.unknown.{name}: there is no domain {name}; there are {', '.join(sorted(known))}")
+    problems = [
+        f"ingest.unknown.{name}: there is no domain {name}; there are {', '.join(sorted(known))}"
+        for name in settings.ingest.unknown
+        if name not in known
+    ]
     problems += [
         f"domain {table.name}: the name is reserved; choose another"
         for table in settings.domain
@@ -75,7 +74,8 @@ def catalogue_of(settings: Settings) -> Catalogue:
     ]
     try:
         catalogue = Catalogue(
-            replace(domain, unknown=settings.ingest.unknown.get(domain.name, domain.unknown)) for domain in domains
+            replace(domain, unknown=settings.ingest.unknown.get(domain.name, domain.unknown))
+            for domain in domains
         )
     except ValueError as exc:
         raise SettingsError([*problems, f"domain: {exc}"]) from exc

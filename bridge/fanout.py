@@ -102,7 +102,7 @@ class Fanout(Generic[M]):
         return reached
 
     def _send_mixed(self, run: Sequence[Logged]) -> Sequence[Logged]:
-        """Hand out entries with different targets, joined for each socket; return those that reached anybody."""
+        """Hand out entries with different targets, joined by socket; return those that reached anybody."""
         touched: dict[M, None] = {}
         reached: list[Logged] = []
         for logged in run:

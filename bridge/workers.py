@@ -17,6 +17,7 @@ from asyncio.subprocess import Process
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 import structlog
 
@@ -52,10 +53,15 @@ class Workers:
         """Run until `stop`. Raises OSError when a port cannot be had."""
         settings = self._settings
         admin = AdminServer(health=self._health, collector=self._collector, refresh=self._refresh)
-        with TemporaryDirectory(prefix="bridge-") as folder, _reserved(settings.ws.host, settings.ws.port) as port:
+        with (
+            TemporaryDirectory(prefix="bridge-") as folder,
+            _ReservedPort(settings.ws.host, settings.ws.port) as port,
+        ):
             try:
                 admin_port = await admin.start(settings.admin.host, settings.admin.port)
-                log.info("workers.serving", workers=self._count, public_port=port.number, admin_port=admin_port)
+                log.info(
+                    "workers.serving", workers=self._count, public_port=port.number, admin_port=admin_port
+                )
                 async with asyncio.TaskGroup() as tasks:
                     for number in range(self._count):
                         name = str(number)
@@ -153,7 +159,7 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-class _reserved:  # noqa: N801 - used as a context manager, like a function
+class _ReservedPort:
     """A port that is ours while the context is open: bound, but not listening."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -161,8 +167,9 @@ class _reserved:  # noqa: N801 - used as a context manager, like a function
         self._address = (host, port)
         self.number = 0
 
-    def __enter__(self) -> _reserved:
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    def __enter__(self) -> Self:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # The former for what a node left behind.
+            self._socket.setsockopt(socket.SOL_SOCKET, option, 1)
         self._socket.bind(self._address)
         self.number = int(self._socket.getsockname()[1])
         return self

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -26,7 +27,8 @@ class WorkersProcess(NodeProcess):
 
 
 @pytest.fixture
-async def workers(rabbitmq: SharedBroker, prefix: Prefix):  # type: ignore[no-untyped-def] # noqa: ANN201
+async def workers(rabbitmq: SharedBroker, prefix: Prefix) -> AsyncIterator[tuple[Cluster, NodeProcess]]:
+    """Two workers behind one port, ready."""
     cluster = Cluster(rabbitmq.url, str(prefix))
     process = WorkersProcess("workers", cluster.environment)
     cluster.nodes.append(process)

@@ -57,13 +57,17 @@ async def ask(sockets: Mapping[str, Path]) -> list[WorkerAnswer]:
 async def _ask_one(worker: str, path: Path) -> WorkerAnswer:
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS_MAX)
     try:
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(path)), timeout=timeout
+        ) as session:
             async with session.get("http://worker/readyz") as response:
                 parts = json.loads(await response.text())["parts"]
             async with session.get("http://worker/metrics") as response:
                 metrics = await response.text()
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as exc:
-        return WorkerAnswer(worker, [Health(f"worker {worker}", ok=False, detail=f"{type(exc).__name__}: {exc}")], "")
+        return WorkerAnswer(
+            worker, [Health(f"worker {worker}", ok=False, detail=f"{type(exc).__name__}: {exc}")], ""
+        )
     return WorkerAnswer(worker, [_named(worker, part) for part in parts], metrics)
 
 

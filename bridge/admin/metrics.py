@@ -62,7 +62,11 @@ class BridgeCollector(Collector):
         stats = self._stats
         for name, text, value in (
             ("bridge_log_entries", "Log entries seen by this node.", stats.entries_seen),
-            ("bridge_log_entries_expired", "Entries not sent because they were too old.", stats.entries_expired),
+            (
+                "bridge_log_entries_expired",
+                "Entries not sent because they were too old.",
+                stats.entries_expired,
+            ),
             ("bridge_frames_sent", "Frames written to sockets.", stats.frames_sent),
             ("bridge_bytes_sent", "Bytes of those frames.", stats.bytes_sent),
             ("bridge_frames_conflated", "Frames superseded while they waited.", stats.frames_conflated),
@@ -80,7 +84,9 @@ class BridgeCollector(Collector):
         for labels, count in stats.deliveries.items():
             deliveries.add_metric(labels, count)
         yield deliveries
-        dead = CounterMetricFamily("bridge_dead_letters", "Dead letters written.", labels=("domain", "reason"))
+        dead = CounterMetricFamily(
+            "bridge_dead_letters", "Dead letters written.", labels=("domain", "reason")
+        )
         for dead_labels, count in stats.dead_letters.items():
             dead.add_metric(dead_labels, count)
         yield dead
@@ -110,9 +116,15 @@ class BridgeCollector(Collector):
             ("bridge_dedupe_keys", "Event identities remembered.", now.dedupe_keys),
         ):
             yield GaugeMetricFamily(name, text, value=value)
-        attached = GaugeMetricFamily("bridge_domain_attached", "1 when our consumer is attached.", labels=("domain",))
-        consumers = GaugeMetricFamily("bridge_domain_consumers", "Consumers the broker sees.", labels=("domain",))
-        waiting = GaugeMetricFamily("bridge_domain_waiting", "Messages ready in the queue.", labels=("domain",))
+        attached = GaugeMetricFamily(
+            "bridge_domain_attached", "1 when our consumer is attached.", labels=("domain",)
+        )
+        consumers = GaugeMetricFamily(
+            "bridge_domain_consumers", "Consumers the broker sees.", labels=("domain",)
+        )
+        waiting = GaugeMetricFamily(
+            "bridge_domain_waiting", "Messages ready in the queue.", labels=("domain",)
+        )
         unacked = GaugeMetricFamily(
             "bridge_domain_oldest_unacked_seconds", "Age of the oldest delivery in hand.", labels=("domain",)
         )
@@ -130,5 +142,8 @@ class BridgeCollector(Collector):
 def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
     bounds = [*map(str, histogram.bounds), "+Inf"]
     return HistogramMetricFamily(
-        name, text, buckets=list(zip(bounds, accumulate(histogram.counts), strict=True)), sum_value=histogram.total
+        name,
+        text,
+        buckets=list(zip(bounds, accumulate(histogram.counts), strict=True)),
+        sum_value=histogram.total,
     )

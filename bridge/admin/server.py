@@ -71,7 +71,9 @@ class AdminServer:
             "ready": ready,
             "parts": [{"part": part.part, "ok": part.ok, "detail": part.detail} for part in parts],
         }
-        return web.json_response(body, status=200 if ready else 503, dumps=lambda data: json.dumps(data, indent=2))
+        return web.json_response(
+            body, status=200 if ready else 503, dumps=lambda data: json.dumps(data, indent=2)
+        )
 
     async def _metrics(self, request: web.Request) -> web.Response:
         await self._refreshed()

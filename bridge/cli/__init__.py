@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import typer
 
 from bridge import __version__
@@ -16,7 +18,7 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
+def _version(asked: bool) -> None:
     if asked:
         typer.echo(__version__)
         raise typer.Exit
@@ -24,7 +26,9 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),  # noqa: ARG001, FBT001, FBT003, E501 - typer's way
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
 ) -> None:
     """Gateway from RabbitMQ to the browser."""
 
@@ -40,4 +44,6 @@ app.add_typer(dead.app, name="dead")
 
 def main() -> None:
     """Run the command line."""
+    # A command says in its own words what is wrong with the broker; `serve` sets logging up anew.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     app()

@@ -30,7 +30,10 @@ class Finding:
 
 
 def check() -> None:
-    """Check settings, keys, ports, broker and topology. Exit status 0 when all is well, 78 for settings, else 1."""
+    """Check settings, keys, ports, broker and topology.
+
+    Exit status 0 when all is well, 78 when the settings are not, else 1.
+    """
     try:
         settings = load()
         catalogue = catalogue_of(settings)
@@ -39,9 +42,16 @@ def check() -> None:
         for problem in exc.problems:
             _show(Finding("settings", problem, "mend it and check again"))
         raise typer.Exit(os.EX_CONFIG) from None
-    _show(Finding("settings", f"{settings.mode}, {len(catalogue.event_types)} event types in {len(catalogue.domains)} domains"))
+    _show(
+        Finding(
+            "settings",
+            f"{settings.mode}, {len(catalogue.event_types)} event types in {len(catalogue.domains)} domains",
+        )
+    )
     findings = [_keys(settings), *_ports(settings), *asyncio.run(_broker(settings))]
-    findings.insert(1, Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate"))
+    findings.insert(
+        1, Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate")
+    )
     for finding in findings:
         _show(finding)
     if any(finding.remedy for finding in findings):
@@ -60,7 +70,9 @@ def _keys(settings: Settings) -> Finding:
     try:
         TokenVerifier(rules).verify(make_token(rules, user_id="check", seconds=60))
     except TokenRejected as rejected:
-        return Finding("keys", f"a token of our own is rejected: {rejected.message}", "check the auth settings")
+        return Finding(
+            "keys", f"a token of our own is rejected: {rejected.message}", "check the auth settings"
+        )
     return Finding("keys", "a token signed with the secret verifies")
 
 
@@ -103,16 +115,25 @@ async def _broker(settings: Settings) -> list[Finding]:
         except TopologyError as exc:
             return [Finding("broker", "RabbitMQ answers"), Finding("topology", str(exc), "see above")]
         except CONNECT_ERRORS as exc:
-            remedy = "RabbitMQ 3.10 or later is needed, and permission to configure, write and read these names"
-            return [Finding("broker", "RabbitMQ answers"), Finding("topology", f"{type(exc).__name__}: {exc}", remedy)]
+            remedy = (
+                "RabbitMQ 3.10 or later is needed, and permission to configure, write and read these names"
+            )
+            return [
+                Finding("broker", "RabbitMQ answers"),
+                Finding("topology", f"{type(exc).__name__}: {exc}", remedy),
+            ]
         findings = [Finding("broker", "RabbitMQ answers"), Finding("topology", "declared and verified")]
         for domain in topology.domains:
             name = topology.names.queue(domain)
             queue = await channel.declare_queue(name, passive=True)
             result = queue.declaration_result
             findings.append(
-                Finding("consumers", f"{name}: {result.consumer_count} attached, {result.message_count} waiting")
+                Finding(
+                    "consumers", f"{name}: {result.consumer_count} attached, {result.message_count} waiting"
+                )
             )
         dead = await channel.declare_queue(topology.names.dead, passive=True)
-        findings.append(Finding("dead", f"{topology.names.dead}: {dead.declaration_result.message_count} dead letters"))
+        findings.append(
+            Finding("dead", f"{topology.names.dead}: {dead.declaration_result.message_count} dead letters")
+        )
         return findings

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from bridge.amqp.link import CONNECT_ERRORS, Channel, Connection, connect
-from bridge.amqp.publisher import PublishFailedError, Publisher
+from bridge.amqp.publisher import Publisher, PublishFailedError
 from bridge.amqp.topology import Topology, TopologyError
 from bridge.app import catalogue_of, topology_of
 from bridge.core.catalogue import Catalogue
@@ -64,6 +64,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except (PublishFailedError, TopologyError) as exc:
         fail(str(exc))
+    except CONNECT_ERRORS as exc:
+        fail(f"RabbitMQ: {type(exc).__name__}: {exc}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -85,7 +87,7 @@ async def bus(settings: Settings) -> AsyncIterator[Bus]:
     try:
         connection = await connect(settings.amqp.url.get_secret_value(), "bridge command")
     except CONNECT_ERRORS as exc:
-        fail(f"RabbitMQ does not answer ({type(exc).__name__}: {exc}). Check amqp.url / RABBITMQ_URL, or: bridge check")
+        fail(f"RabbitMQ does not answer ({type(exc).__name__}: {exc}). Try: bridge check")
     async with connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         yield Bus(topology, connection, channel, Publisher(topology.names, channel))

@@ -94,9 +94,7 @@ def purge_letters(
     _none_found(letter_id, letters)
 
 
-def _wanted(
-    letter_id: str | None, reason: str | None, domain: str | None
-) -> Callable[[DeadLetter], bool]:
+def _wanted(letter_id: str | None, reason: str | None, domain: str | None) -> Callable[[DeadLetter], bool]:
     def wanted(letter: DeadLetter) -> bool:
         return (
             (letter_id is None or letter.id == letter_id)
@@ -144,6 +142,4 @@ async def _replay(wanted: Callable[[DeadLetter], bool], most: int) -> list[DeadL
 async def _purge(wanted: Callable[[DeadLetter], bool], most: int) -> list[DeadLetter]:
     async with bus(settings_or_exit()) as connected:
         await connected.topology.declare(connected.channel)
-        return await purge(
-            connected.connection, connected.topology.names, wanted=wanted, letters_max=most
-        )
+        return await purge(connected.connection, connected.topology.names, wanted=wanted, letters_max=most)

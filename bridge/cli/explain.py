@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
+import jiter
 import typer
 from rich.markup import escape
 
@@ -11,8 +13,8 @@ from bridge.cli.common import catalogue_or_exit, console, fail, settings_or_exit
 from bridge.core.access import AccessRules, Principal
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.errors import Refused
-from bridge.core.rooms import parse_room
 from bridge.core.event import BaseEvent
+from bridge.core.rooms import parse_room
 
 
 def explain(
@@ -21,7 +23,8 @@ def explain(
     event: Annotated[str, typer.Option(help="The event type, such as device.started.")],
     role: Annotated[list[str] | None, typer.Option(help="A role of the user's token; repeatable.")] = None,
     claim: Annotated[
-        list[str] | None, typer.Option(help="An entry of the token's rooms claim, such as device:*; repeatable.")
+        list[str] | None,
+        typer.Option(help="An entry of the token's rooms claim, such as device:*; repeatable."),
     ] = None,
 ) -> None:
     """Say whether this event would reach this user through this room. Exit status 0 if so, 1 if not."""
@@ -31,13 +34,16 @@ def explain(
     decision = AccessRules(frozenset(settings.auth.public_kinds)).decide(principal, room)
     goes, why_goes = _goes_there(event_type, room)
     automatic = room in principal.own_rooms
-    joined = "is in it without asking" if automatic else "may join it"
-    _line(decision.allowed, f"user {user} {joined if decision.allowed else 'may not join'} {room}: {decision.why}")
+    joined = "is in without asking" if automatic else "may join"
+    _line(
+        decision.allowed,
+        f"user {user} {joined if decision.allowed else 'may not join'} {room}: {decision.why}",
+    )
     _line(goes, f"{event_type.name} version {event_type.version} {why_goes}")
     age = event_type.age_seconds_max
     if age is not None:
-        _line(True, f"only while it is younger than {age:g} s")  # noqa: FBT003
-    _line(True, f"if the socket does not keep up: {event_type.overflow.policy.value.replace('_', ' ')}")  # noqa: FBT003
+        _line(True, f"only while it is younger than {age:g} s")
+    _line(True, f"if the socket does not keep up: {event_type.overflow.policy.value.replace('_', ' ')}")
     reached = decision.allowed and goes
     condition = "" if automatic else " once subscribed"
     console.print(f"[bold]{'delivered' + condition if reached else 'not delivered'}[/bold]")
@@ -72,8 +78,11 @@ def _goes_there(event_type: EventType, room: str) -> tuple[bool, str]:
 def sample(event_type: EventType) -> BaseEvent:
     """Return an event of this type made from its example."""
     payload = {"userId": "u1", "timestamp": "2026-01-01T00:00:00Z", **event_type.model.EXAMPLE}
-    return event_type.model.model_validate(payload)
+    # As ingest reads it: numbers are exact decimals.
+    return event_type.model.model_validate(
+        jiter.from_json(json.dumps(payload).encode(), float_mode="decimal")
+    )
 
 
-def _line(good: bool, text: str) -> None:  # noqa: FBT001 - it is what the line is about
+def _line(good: bool, text: str) -> None:
     console.print(f"{'[green]✓[/green]' if good else '[red]✗[/red]'} {escape(text)}", soft_wrap=True)

@@ -20,12 +20,18 @@ from bridge.settings import Settings
 
 
 def publish(
-    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="The routing key, such as quota.updated.")],
+    event_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="The routing key, such as quota.updated.")
+    ],
     data: Annotated[str, typer.Argument(help="The payload as JSON; - reads it from standard input.")] = "{}",
     user: Annotated[str | None, typer.Option(help="Sets userId.")] = None,
     message_id: Annotated[str | None, typer.Option(help="The AMQP message_id; a new one by default.")] = None,
-    example: Annotated[bool, typer.Option("--example", help="Start from the type's example payload.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Publish although the bridge would refuse it.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="Start from the type's example payload.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish although the bridge would refuse it.")
+    ] = False,
 ) -> None:
     """Publish one event to the exchange, after checking it as the bridge would."""
     settings = settings_or_exit()

@@ -43,8 +43,7 @@ async def _serve_many(settings: Settings, count: int) -> None:
     if settings.event_log.kind != "stream":
         raise SettingsError(
             [
-                "BRIDGE_EVENT_LOG__KIND (in the file: event_log.kind): a log in memory is one node's own; "
-                "with several workers set it to stream"
+                "BRIDGE_EVENT_LOG__KIND (in the file: event_log.kind): workers share a log; set it to stream"
             ]
         )
     workers = Workers(settings, count)

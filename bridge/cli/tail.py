@@ -17,7 +17,9 @@ from bridge.settings import Settings
 
 
 def tail(
-    event_type: Annotated[str, typer.Option("--type", help="Show only types like this, such as device.*")] = "*",
+    event_type: Annotated[
+        str, typer.Option("--type", help="Show only types like this, such as device.*")
+    ] = "*",
     user: Annotated[str | None, typer.Option(help="Show only events that go to this user's room.")] = None,
     count: Annotated[int, typer.Option(help="Stop after so many; 0 goes on.", min=0)] = 0,
 ) -> None:
@@ -63,8 +65,11 @@ def _show(delivery: Delivery, verdict: Verdict) -> None:
         case Fate.LOGGED:
             for entry in verdict.entries:
                 rooms = escape(", ".join(entry.targets))
-                console.print(f"{at} [green]{entry.key.event_type}[/green] {escape(verdict.event_id)} → {rooms}")
+                console.print(
+                    f"{at} [green]{entry.key.event_type}[/green] {escape(verdict.event_id)} → {rooms}"
+                )
         case Fate.DEAD if verdict.refused is not None:
-            console.print(f"{at} [red]{name}[/red] {escape(verdict.event_id)} refused: {escape(verdict.refused.message)}")
+            why = escape(verdict.refused.message)
+            console.print(f"{at} [red]{name}[/red] {escape(verdict.event_id)} refused: {why}")
         case _:
             console.print(f"{at} [yellow]{name}[/yellow] {escape(verdict.event_id)} {verdict.fate.value}")

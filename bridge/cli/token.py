@@ -15,7 +15,9 @@ from bridge.core.rooms import parse_room, role_room, user_room
 def token(
     user: Annotated[str, typer.Option(help="The user the token names.")],
     role: Annotated[list[str] | None, typer.Option(help="A role; may be given several times.")] = None,
-    room: Annotated[list[str] | None, typer.Option(help="A room or pattern, such as device:*; repeatable.")] = None,
+    room: Annotated[
+        list[str] | None, typer.Option(help="A room or pattern, such as device:*; repeatable.")
+    ] = None,
     hours: Annotated[float, typer.Option(help="How long it is valid.", min=0.001)] = 24.0,
 ) -> None:
     """Print a signed token (HS256, with the secret of the settings)."""

@@ -55,7 +55,9 @@ class EventType:
         for alias in self.aliases:
             if not is_alias(alias):
                 raise ValueError(f"alias {alias!r} of {self.name} cannot be a routing key")
-        object.__setattr__(self, "conflate_attributes", self._attributes("conflates", self.overflow.key_fields))
+        object.__setattr__(
+            self, "conflate_attributes", self._attributes("conflates", self.overflow.key_fields)
+        )
         object.__setattr__(self, "once_attributes", self._attributes("is once", self.once_by))
 
     def _attributes(self, verb: str, wire_names: tuple[str, ...]) -> tuple[str, ...]:

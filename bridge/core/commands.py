@@ -141,13 +141,5 @@ class Draining:
 
 
 Notice = (
-    Connected
-    | Subscribed
-    | Unsubscribed
-    | Pong
-    | Authenticated
-    | CommandError
-    | Expiring
-    | Draining
-    | Gap
+    Connected | Subscribed | Unsubscribed | Pong | Authenticated | CommandError | Expiring | Draining | Gap
 )

@@ -67,9 +67,7 @@ class Replay:
         head = self._window.head
         found = self._window.read(rooms.keys(), after=self.cursor, up_to=head, entries_max=entries_max)
         self.cursor = found[-1].offset if len(found) == entries_max else head
-        return [
-            Owed(logged, room) for logged in found if (room := _room_for(logged, rooms)) is not None
-        ]
+        return [Owed(logged, room) for logged in found if (room := _room_for(logged, rooms)) is not None]
 
     def _read_back(self, back: _LookBack, rooms: Mapping[str, int], entries_max: int) -> list[Owed] | None:
         if back.after < self._window.floor:

@@ -156,6 +156,9 @@ class Session:
             )
         if isinstance(command, Hello) or self.state is not State.OPEN:
             return self._hello(command, now)
+        return self._obey(command, now)
+
+    def _obey(self, command: Subscribe | Unsubscribe | Ping | Auth, now: float) -> list[Effect]:
         match command:
             case Subscribe():
                 return self._subscribe(command)
@@ -199,9 +202,7 @@ class Session:
         """Go on with a token that proves nothing, after `Verify`."""
         request, self._identifying = self._identifying, None
         if isinstance(request, Auth):
-            return self.refuse(
-                BadMessage("unauthorized", rejected.message, command_id=request.id), now
-            )
+            return self.refuse(BadMessage("unauthorized", rejected.message, command_id=request.id), now)
         return self.close(UNAUTHENTICATED.because(f"{rejected.reason}: {rejected.message}"))
 
     @property
@@ -274,7 +275,9 @@ class Session:
             return self.refuse(_not_ready(command), now)
         if self.state is State.OPEN:
             return self.refuse(
-                BadMessage("already_connected", "hello comes once; use auth or subscribe", command_id=command.id),
+                BadMessage(
+                    "already_connected", "hello comes once; use auth or subscribe", command_id=command.id
+                ),
                 now,
             )
         if not isinstance(command, Hello):
@@ -355,7 +358,9 @@ class Session:
             raise AssertionError("open without a principal")
         if principal.user_id != self.principal.user_id:
             return self.refuse(
-                BadMessage("wrong_user", "the token is another user's; open a new socket", command_id=auth.id),
+                BadMessage(
+                    "wrong_user", "the token is another user's; open a new socket", command_id=auth.id
+                ),
                 now,
             )
         self.principal = principal
@@ -374,7 +379,7 @@ class Session:
     def _admit(
         self, wanted: Sequence[str], principal: Principal, after: int
     ) -> tuple[list[str], tuple[RefusedRoom, ...]]:
-        """Put the session into those rooms it may join, from an offset on; return the new, and the refused."""
+        """Put the session into those rooms it may join, from an offset on; return the new and the refused."""
         joined: list[str] = []
         refused: list[RefusedRoom] = []
         for room in dict.fromkeys(wanted):

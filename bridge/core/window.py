@@ -109,9 +109,7 @@ class Window:
         """Let go of what is too old or too much."""
         limits = self._limits
         entries = self._entries
-        while entries and (
-            self._bytes > limits.bytes_max or entries[0][0] < now - limits.seconds_max
-        ):
+        while entries and (self._bytes > limits.bytes_max or entries[0][0] < now - limits.seconds_max):
             _, logged = entries.popleft()
             self._bytes -= _size(logged)
             self.floor = logged.offset

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aio_pika import Message
 from aio_pika.abc import AbstractIncomingMessage
 from aiormq import spec
-from aiormq.abc import DeliveredMessage
+from pamqp import encode
 from yarl import URL
 
 from bridge.amqp.channels import channel_on
@@ -42,10 +42,13 @@ class Bus:
         target = self.channel.default_exchange
         await asyncio.gather(*(target.publish(Message(body), self.queue(name)) for body in bodies))
 
-    async def put_raw(self, name: str, body: bytes, properties: spec.Basic.Properties) -> None:
-        """Put a message with properties as they are into a queue."""
+    async def put_raw(self, name: str, body: bytes, **properties: Any) -> None:  # noqa: ANN401
+        """Put a message into a queue whose properties, given as bytes, go on the wire as they are."""
         underlay = await self.channel.get_underlay_channel()
-        await underlay.basic_publish(body, routing_key=self.queue(name), properties=properties)
+        with _bytes_as_they_are():
+            await underlay.basic_publish(
+                body, routing_key=self.queue(name), properties=spec.Basic.Properties(**properties)
+            )
 
     async def take(self, name: str, *, seconds_max: float = 10.0) -> AbstractIncomingMessage:
         """Take the next message out of a queue, once there is one."""
@@ -74,11 +77,20 @@ class Bus:
         declared = await self.channel.declare_queue(self.queue(name), passive=True)
         return declared.declaration_result.consumer_count or 0
 
-    async def get(self, name: str) -> DeliveredMessage | None:
-        """Take a message as aiormq delivers it, with raw properties; None if there is none."""
-        underlay = await self.channel.get_underlay_channel()
-        message = await underlay.basic_get(self.queue(name), no_ack=True)
-        return message if isinstance(message.delivery, spec.Basic.GetOk) else None
+
+@contextmanager
+def _bytes_as_they_are() -> Iterator[None]:
+    """Have pamqp write what is bytes already without looking at it."""
+    methods = dict(encode.METHODS)
+
+    def raw_or(method: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+        return lambda value: value if isinstance(value, bytes) else method(value)
+
+    encode.METHODS.update({name: raw_or(method) for name, method in methods.items()})
+    try:
+        yield
+    finally:
+        encode.METHODS.update(methods)
 
 
 @asynccontextmanager

@@ -15,11 +15,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.servers import private_node
 from tests.chaos.cluster import Cluster
 from tests.chaos.ledger import Tally
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.stage import FULL, SHORT, Scale, Stage
+from tests.servers import private_node
 
 console = Console()
 

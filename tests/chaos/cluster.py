@@ -92,7 +92,7 @@ class NodeProcess:
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
                 session.get(f"http://127.0.0.1:{self.admin_port}/readyz") as response,
             ):
-                return response.status == 200  # noqa: PLR2004 - HTTP
+                return response.status == 200
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
 

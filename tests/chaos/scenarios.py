@@ -22,7 +22,7 @@ Scenario = Callable[[Stage], Awaitable[Tally]]
 
 
 async def node_killed(stage: Stage) -> Tally:
-    """kill -9 of one of three nodes under load; it comes back later."""
+    """Kill -9 of one of three nodes under load; it comes back later."""
     nodes = [await stage.cluster.add() for _ in range(3)]
     await stage.connect_clients()
     async with stage.under_load():
@@ -51,7 +51,7 @@ async def broker_restarted(stage: Stage) -> Tally:
 
 
 async def broker_killed(stage: Stage) -> Tally:
-    """kill -9 of the broker under load."""
+    """Kill -9 of the broker under load."""
     await _two_nodes_and_clients(stage)
     async with stage.under_load():
         await asyncio.to_thread(stage.broker.kill)
@@ -183,7 +183,7 @@ async def dead_letter_queue_full(stage: Stage) -> Tally:
     tally = await stage.settle()
 
     async def buried() -> bool:
-        return await _queue_length(stage, dead) == 20  # noqa: PLR2004 - as many as were published
+        return await _queue_length(stage, dead) == 20
 
     await eventually(buried, seconds=30, what="every dead letter to be kept")
     return tally
