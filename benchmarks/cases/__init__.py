@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from benchmarks.cases import fanout, latency, memory
+from benchmarks.cases import fanout, latency, memory, resume
 from benchmarks.figures import Figure
 from benchmarks.subject import Options
 
@@ -12,4 +13,6 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "fanout": fanout.run,
     "memory": memory.run,
     "latency": latency.run,
+    "latency-stream": partial(latency.run, event_log="stream"),
+    "resume": resume.run,
 }

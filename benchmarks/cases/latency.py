@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -101,12 +101,12 @@ def _body(event_id: str, user_id: str) -> bytes:
     return json.dumps(DepositCompleted.EXAMPLE | fields).encode()
 
 
-def run(options: Options) -> list[Figure]:
-    """Measure latency. Raises ChildError, or DevelError without a broker."""
+def run(options: Options, *, event_log: str = "memory") -> list[Figure]:
+    """Measure latency with the log in memory or as a stream. Raises ChildError, or DevelError without a broker."""
     prefix = f"bench-{secrets.token_hex(3)}"
     with find_or_start(options.scratch / "rabbitmq") as broker:
         url = broker.url
-        chosen = settings(url, f"{prefix}.events", prefix)
+        chosen = settings(url, f"{prefix}.events", prefix) | {"event_log": {"kind": event_log}}
         whole = Settings.model_validate(chosen)
         topology = topology_of(whole, catalogue_of(whole))
         own_queue = f"{prefix}.own"
@@ -115,7 +115,8 @@ def run(options: Options) -> list[Figure]:
                 port = server.answer(START_SECONDS_MAX)["port"]
                 clients = open_clients(plan(port, USERS))
                 try:
-                    return asyncio.run(_measure(url, topology, own_queue, clients, server, options))
+                    figures = asyncio.run(_measure(url, topology, own_queue, clients, server, options))
+                    return [replace(figure, name=f"{figure.name}, {event_log} log") for figure in figures]
                 finally:
                     for client in clients:
                         client.sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -49,13 +50,18 @@ async def browse(
         queue = await channel.declare_queue(names.dead, passive=True)
         # What is replayed may be refused again: without an end to this look, for ever.
         count = min(letters_max, queue.declaration_result.message_count or 0)
+        waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        if count:
+            # Not basic.get: what that has taken returns to a quorum queue in any order.
+            await channel.set_qos(prefetch_count=count)
+            await queue.consume(waiting.put)
 
         async def letters() -> AsyncIterator[DeadLetter]:
             for _ in range(count):
-                message = await queue.get(fail=False, timeout=GET_SECONDS_MAX)
-                if message is None:
-                    return
-                yield _letter(message)
+                try:
+                    yield _letter(await asyncio.wait_for(waiting.get(), GET_SECONDS_MAX))
+                except TimeoutError:
+                    return  # Somebody else was quicker.
 
         yield letters()
     finally:

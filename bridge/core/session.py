@@ -23,7 +23,6 @@ from bridge.core.commands import (
     Connected,
     Expiring,
     Hello,
-    Notice,
     Ping,
     Pong,
     RefusedRoom,
@@ -32,54 +31,12 @@ from bridge.core.commands import (
     Unsubscribe,
     Unsubscribed,
 )
+from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
 from bridge.core.entry import Position
 from bridge.core.errors import BadMessage, TokenRejected
 from bridge.core.limits import TokenBucket
 from bridge.core.replay import Owed, Replay
 from bridge.core.window import Window
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Send this notice."""
-
-    notice: Notice
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Put the socket into these rooms: it gets what is logged from now on."""
-
-    rooms: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Send what `owed` returns, at the client's pace, until the session is live; then join its rooms."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Take the socket out of these rooms."""
-
-    rooms: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Verify:
-    """Find out whom this token names; then call `identified` or `rejected`."""
-
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the socket."""
-
-    reason: CloseReason
-
-
-Effect = Say | Join | Resume | Leave | Verify | Close
 
 
 class State(Enum):

@@ -15,10 +15,11 @@ import structlog
 from bridge.core.access import Principal
 from bridge.core.close import BAD_PROTOCOL, GOODBYE, SLOW, UNAUTHENTICATED, CloseReason
 from bridge.core.commands import CommandError, Hello, Notice
+from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
 from bridge.core.entry import Logged
 from bridge.core.errors import BadMessage, TokenRejected
 from bridge.core.outbox import Frame
-from bridge.core.session import Close, Effect, Join, Leave, Resume, Say, Session, State, Verify
+from bridge.core.session import Session, State
 from bridge.ws.dialects import bridge_v1
 from bridge.ws.endpoint import Endpoint
 from bridge.ws.wire import text_frame

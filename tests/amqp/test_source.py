@@ -237,10 +237,10 @@ async def test_cut_connection_is_told(bus: Bus, rabbitmq: SharedBroker) -> None:
 
 async def test_cancellation_acks_nothing(bus: Bus) -> None:
     """A task that is cancelled amid its work leaves every delivery in the queue, in order."""
-    await bus.put("alpha", *numbered(10))
+    await bus.put("alpha", *numbered(100))
 
     async def work(source: StockSource) -> None:
-        await read(source, 10)
+        await read(source, 100)
         await asyncio.Event().wait()
 
     async with source_on(bus.connection, bus) as source:
@@ -250,7 +250,7 @@ async def test_cancellation_acks_nothing(bus: Bus) -> None:
         await asyncio.wait([working])
 
     async with source_on(bus.connection, bus) as source:
-        assert bodies(await read(source, 10)) == numbered(10)
+        assert bodies(await read(source, 100)) == numbered(100)
 
 
 async def test_one_consumer_is_active_and_another_takes_over(bus: Bus, rabbitmq: SharedBroker) -> None:

@@ -28,9 +28,10 @@ from bridge.core.commands import (
     Unsubscribe,
     Unsubscribed,
 )
+from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
 from bridge.core.entry import Position
 from bridge.core.errors import BadMessage, TokenRejected
-from bridge.core.session import Close, Effect, Join, Leave, Resume, Say, Session, SessionRules, State, Verify
+from bridge.core.session import Session, SessionRules, State
 from bridge.core.window import Window, WindowLimits
 
 NOW = 1_000_000.0
