@@ -102,7 +102,7 @@ def _body(event_id: str, user_id: str) -> bytes:
 
 
 def run(options: Options, *, event_log: str = "memory") -> list[Figure]:
-    """Measure latency with the log in memory or as a stream. Raises ChildError, or DevelError without a broker."""
+    """Measure latency with either log. Raises ChildError, or DevelError without a broker."""
     prefix = f"bench-{secrets.token_hex(3)}"
     with find_or_start(options.scratch / "rabbitmq") as broker:
         url = broker.url

@@ -95,12 +95,14 @@ class Subject:
 
     def __init__(self, bridge: Bridge, port: int) -> None:
         self._bridge = bridge
-        self._append = bridge._memory.append  # noqa: SLF001 - ingest's way in, which needs a broker
         self._numbers = count()
         self._port = port
         self._entry: Entry | None = None  # Set by prepare.
         self._frame = b""  # The same message as the entry makes.
         self._fds: list[int] = []
+
+    async def _append(self, entries: list[Entry]) -> None:
+        await self._bridge._memory.append(entries)  # noqa: SLF001 - ingest's way in, which needs a broker
 
     async def prepare(self, room: str, message_bytes: int) -> dict[str, Any]:
         """Get ready to send one message to everybody in a room, through the bridge or past it."""

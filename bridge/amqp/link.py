@@ -168,9 +168,7 @@ class Link:
         finally:
             steady.cancel()
             self._connection = None
-            with contextlib.suppress(*RETRYABLE):  # One that does not answer is left to the heartbeat.
-                async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                    await connection.close()
+            await _close(connection)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not through a stop."""
@@ -189,9 +187,17 @@ async def _watch(connection: Connection) -> None:
     while is_open(connection):
         await asyncio.wait((gone,), timeout=PULSE_SECONDS)
         if is_open(connection) and not await _answers(connection):
+            await _close(connection)  # So that nobody tries to close channels politely.
             raise ConnectionLostError(f"the broker did not answer within {PULSE_SECONDS_MAX:g} s")
     reason = gone.result() if gone.done() else None
     raise ConnectionLostError(f"the connection was closed{f': {reason}' if reason else ''}")
+
+
+async def _close(connection: Connection) -> None:
+    """Close a connection; one that does not answer is left to the heartbeat. Idempotent."""
+    with contextlib.suppress(*RETRYABLE):
+        async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            await connection.close()
 
 
 async def _answers(connection: Connection) -> bool:

@@ -105,7 +105,7 @@ class TokenVerifier:
 
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[str]:
         name = self._rules.roles_claim
-        value = claims.get(name, claims.get("role", []))
+        value = next((claims[key] for key in (name, "role") if claims.get(key) is not None), [])
         roles = [value] if isinstance(value, str) else value
         if not isinstance(roles, list) or len(roles) > ROLES_MAX:
             raise TokenRejected("bad_claim", f"the claim {name} is not a list of roles")
@@ -115,7 +115,7 @@ class TokenVerifier:
 
     def _rooms(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
         name = self._rules.rooms_claim
-        rooms = claims.get(name, [])
+        rooms = [] if claims.get(name) is None else claims[name]
         if not isinstance(rooms, list) or len(rooms) > ROOM_PATTERNS_MAX:
             raise TokenRejected("bad_claim", f"the claim {name} is not a list of rooms")
         if not all(isinstance(room, str) and len(room) <= ROOM_PATTERN_CHARACTERS_MAX for room in rooms):

@@ -42,9 +42,7 @@ def serve(
 async def _serve_many(settings: Settings, count: int) -> None:
     if settings.event_log.kind != "stream":
         raise SettingsError(
-            [
-                "BRIDGE_EVENT_LOG__KIND (in the file: event_log.kind): workers share a log; set it to stream"
-            ]
+            ["BRIDGE_EVENT_LOG__KIND (in the file: event_log.kind): workers share a log; set it to stream"]
         )
     workers = Workers(settings, count)
     loop = asyncio.get_running_loop()

@@ -77,7 +77,7 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
     return Envelope(
         delivery.routing_key,
         payload,
-        event_id or _fingerprint(delivery),
+        event_id or _fingerprint(delivery, dated="timestamp" in payload),
         tuple(declared),
         _traceparent(delivery.headers),
     )
@@ -214,9 +214,14 @@ def _text_or_none(value: object, field: str) -> str | None:
     return value
 
 
-def _fingerprint(delivery: Delivery) -> str:
-    """Identify an event that carries no id by what it says."""
+def _fingerprint(delivery: Delivery, *, dated: bool) -> str:
+    """Identify an event that carries no id by what it says, and if it does not say when, by its arrival.
+
+    Equal bodies without a time can be two events: a connection opens, closes, and opens again.
+    """
     digest = hashlib.blake2b(delivery.routing_key.encode(), digest_size=16)
+    if not dated and not delivery.redelivered:
+        digest.update(repr(delivery.received_at).encode())
     digest.update(b"\0")
     digest.update(delivery.body)
     return digest.hexdigest()

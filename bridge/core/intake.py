@@ -159,7 +159,8 @@ def _conflate_key(event_type: EventType, event: BaseEvent) -> str:
     if event_type.overflow.policy is not Policy.CONFLATE:
         return ""
     values = (getattr(event, name) for name in event_type.conflate_attributes)
-    return "\0".join((event_type.name, *map(str, values)))
+    # One socket can watch two users, whose quotas may well have the same name.
+    return "\0".join((event_type.name, event.user_id or "", *map(str, values)))
 
 
 def _validate(model: type[BaseEvent], payload: dict[str, Any]) -> BaseEvent:
