@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.cases import fanout, latency, memory, resume
+from benchmarks.cases import cluster, fanout, latency, memory, resume
 from benchmarks.figures import Figure
 from benchmarks.subject import Options
 
@@ -14,5 +14,6 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "memory": memory.run,
     "latency": latency.run,
     "latency-stream": partial(latency.run, event_log="stream"),
+    "cluster": cluster.run,
     "resume": resume.run,
 }
