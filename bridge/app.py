@@ -186,7 +186,8 @@ class Bridge:
         self._ingest_link = Link(
             url, f"{prefix} ingest", works=[consumer.run for consumer in self._consumers], stats=self.stats
         )
-        watching: list[Work] = [Probe(topology, self._consumers).run]
+        self._probe = Probe(topology, self._consumers)
+        watching: list[Work] = [self._probe.run]
         if self._stream is not None:
             watching.append(self._stream.tail)
         self._watch_link = Link(url, f"{prefix} watch", works=watching, stats=self.stats)
@@ -197,7 +198,7 @@ class Bridge:
     def health(self) -> list[Health]:
         """Tell how every part is; the node is ready when all are well."""
         own = Health("node", not self._draining, "draining" if self._draining else "serving")
-        links = (self._ingest_link.health(), self._watch_link.health())
+        links = (self._ingest_link.health(), self._watch_link.health(), self._probe.health())
         stream = [self._stream.health()] if self._stream else []
         held_up = [
             Health(f"ingest {name}", ok=False, detail=ingest.trouble)

@@ -12,6 +12,7 @@ from bridge.amqp.channels import channel_on
 from bridge.amqp.consumer import DomainConsumer
 from bridge.amqp.link import RETRYABLE, Channel, Connection
 from bridge.amqp.topology import Topology
+from bridge.core.health import Health
 
 log = structlog.get_logger()
 
@@ -21,34 +22,50 @@ PROBE_SECONDS_MAX = 5.0
 
 
 class Probe:
-    """Looks at every domain's queue every PROBE_SECONDS; declares everything anew now and then."""
+    """Looks at everything every PROBE_SECONDS; declares it anew now and then, and when a part is missing."""
 
     def __init__(self, topology: Topology, consumers: Sequence[DomainConsumer]) -> None:
         """Tell `consumers` what the broker says of their queues."""
         self._topology = topology
         self._consumers = consumers
-        self._turn = 0
+        self._trouble = ""
+
+    def health(self) -> Health:
+        """Tell whether everything stood at the last look."""
+        return Health("topology", not self._trouble, self._trouble or "as declared")
 
     async def run(self, connection: Connection) -> None:
-        """Probe until cancelled. Trouble is logged: the next turn may do better."""
+        """Probe until cancelled. Trouble is told by `health`: the next turn may do better."""
+        turn = 0
         while True:
             await asyncio.sleep(PROBE_SECONDS)
-            self._turn += 1
-            try:
-                async with asyncio.timeout(PROBE_SECONDS_MAX):
-                    await self._look(connection)
-            except ChannelNotFoundEntity as exc:
-                log.warning("amqp.queue_missing", reason=str(exc))
-                self._turn = -1  # Repair at the next turn.
-            except RETRYABLE as exc:
-                log.warning("amqp.probe_failed", reason=f"{type(exc).__name__}: {exc}")
+            turn += 1
+            missing = await self._turn(connection, repair=turn % PROBES_PER_REPAIR == 0)
+            if missing:
+                await self._turn(connection, repair=True)
 
-    async def _look(self, connection: Connection) -> None:
-        async with channel_on(connection, confirms=False) as channel:
-            if self._turn % PROBES_PER_REPAIR == 0:
-                await self._topology.declare(channel)
-            for consumer in self._consumers:
-                await _look_at(channel, consumer)
+    async def _turn(self, connection: Connection, *, repair: bool) -> bool:
+        """Look, and tell whether something is missing."""
+        trouble, missing = "", False
+        try:
+            async with asyncio.timeout(PROBE_SECONDS_MAX), channel_on(connection, confirms=False) as channel:
+                if repair:
+                    await self._topology.declare(channel)
+                await self._look(channel)
+        except RETRYABLE as exc:
+            trouble, missing = f"{type(exc).__name__}: {exc}", isinstance(exc, ChannelNotFoundEntity)
+        if trouble:
+            log.warning("amqp.probe_failed", reason=trouble)
+        self._trouble = trouble
+        return missing
+
+    async def _look(self, channel: Channel) -> None:
+        names = self._topology.names
+        for exchange in (names.exchange, names.inbound, names.unrouted):
+            await channel.get_exchange(exchange)
+        await channel.get_queue(names.dead)
+        for consumer in self._consumers:
+            await _look_at(channel, consumer)
 
 
 async def _look_at(channel: Channel, consumer: DomainConsumer) -> None:

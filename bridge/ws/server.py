@@ -115,7 +115,6 @@ class SocketServer:
             backlog=BACKLOG,
             reuse_port=reuse_port or None,
             ssl_handshake_timeout=self.limits.handshake_seconds_max if tls else None,
-            ssl_shutdown_timeout=self.limits.close_seconds_max if tls else None,
         )
         for listener in self._listener.sockets:
             # Every accepted socket inherits it. Else the kernel takes up to 4 MB (tcp_wmem) for a client that
@@ -177,7 +176,6 @@ class SocketServer:
     async def _dismiss_paced(self, seconds: float, retry_after_seconds_max: float) -> None:
         """Begin to close every socket within so many seconds, a few at a time."""
         remaining = list(self.connections)
-        random.shuffle(remaining)
         steps = max(1, int(seconds * DRAIN_STEPS_PER_SECOND))
         share = max(DRAIN_STEP_SOCKETS_MIN, ceil(len(remaining) / steps))
         for start in range(0, len(remaining), share):

@@ -14,6 +14,7 @@ from websockets.frames import Opcode
 
 from bridge.core.close import DRAINING, GOODBYE, SLOW
 from bridge.core.commands import Expiring
+from bridge.core.session import Close, Join
 from bridge.ws import server
 from bridge.ws.connection import Connection
 from tests.ws.clients import RawClient, client, client_frame, close_of, command, member, request
@@ -149,6 +150,14 @@ async def test_closing_leaves_the_rooms_at_once() -> None:
 
         assert not len(node.hub)
         assert (await raw.frame()).opcode == Opcode.CLOSE
+
+
+async def test_answer_that_closes_the_socket() -> None:
+    """A socket that is closed on the way to a room does not get into it."""
+    async with running() as node, RawClient.member(node):
+        node.connection_of("u1")._act([Close(GOODBYE), Join(["device:d1"])])
+
+        assert not len(node.hub)
 
 
 async def test_closed_connection_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,16 @@ from websockets.frames import Opcode
 from tests.ws.clients import RawClient, client, client_frame, command, member, receive
 from tests.ws.node import eventually, running, token
 
-INTERVAL = 0.1
+INTERVAL = 0.08
 
 
 async def test_client_that_answers_pings() -> None:
     """A client that answers each ping stays for as long as it likes."""
-    async with running(ping_interval_seconds=INTERVAL) as node, RawClient.member(node) as raw:
-        for _ in range(5):
+    async with (
+        running(ping_interval_seconds=INTERVAL, commands_burst_max=2, commands_per_second_max=1.0) as node,
+        RawClient.member(node) as raw,
+    ):
+        for _ in range(8):  # More than the frames that it may send in one interval.
             assert (await raw.frame()).opcode == Opcode.PING
             await raw.send(client_frame(Opcode.PONG))
         await raw.send(command("ping"))
@@ -66,18 +69,20 @@ async def test_client_that_has_not_said_hello() -> None:
 
 
 async def test_client_that_reads_slowly_lives() -> None:
-    """A client that takes bytes at all is alive, though its pongs stand behind them."""
+    """A client that takes the bytes that wait for it is alive, and is asked for nothing else meanwhile."""
     async with (
-        running(ping_interval_seconds=INTERVAL) as node,
+        running(ping_interval_seconds=2 * INTERVAL) as node,
         RawClient.member(node, receive_bytes=4_096) as raw,
     ):
-        node.publish(*range(400), padding=1_000)
-        seen = 0
-        while seen < 400:
-            frame = await raw.frame()
-            seen += frame.opcode == Opcode.TEXT
-            if frame.opcode == Opcode.PING:
-                await raw.send(client_frame(Opcode.PONG))
+        connection = node.connection_of("u1")
+        while connection._writable:
+            node.publish(1, padding=1_000)
+        await eventually(lambda: connection._awaiting_pong, "a sign of life is due")
+        while (await raw.frame()).opcode == Opcode.TEXT:
+            pass
+
+        assert connection._awaiting_pong  # For the ping that has come now.
+        assert node.offset < 400
 
 
 async def test_sweeps_are_spread() -> None:
