@@ -286,6 +286,7 @@ class Bridge:
             rules=SessionRules(
                 access=AccessRules(frozenset(settings.auth.public_kinds)),
                 window=self.window,
+                stats=self.stats,
                 rooms_max=ws.rooms_per_socket_max,
                 commands_per_second_max=ws.commands_per_second_max,
                 commands_burst_max=ws.commands_burst_max,
@@ -322,6 +323,8 @@ class Bridge:
             outbox_frames=sum(len(connection.outbox) for connection in connections),
             outbox_bytes=self._sockets.pool.bytes_held,
             log_offset=self.window.head,
+            window_entries=len(self.window),
+            window_bytes=self.window.bytes_held,
             dedupe_keys=len(self._once),
             ready=self.ready,
             domains=tuple(

@@ -34,6 +34,8 @@ class NodeGauges:
     outbox_frames: int
     outbox_bytes: int
     log_offset: int
+    window_entries: int
+    window_bytes: int
     dedupe_keys: int
     ready: bool
     domains: tuple[DomainGauge, ...]
@@ -67,6 +69,7 @@ class BridgeCollector(Collector):
                 "Entries not sent because they were too old.",
                 stats.entries_expired,
             ),
+            ("bridge_log_damaged", "Messages of the log that are foreign or damaged.", stats.log_damaged),
             ("bridge_frames_sent", "Frames written to sockets.", stats.frames_sent),
             ("bridge_bytes_sent", "Bytes of those frames.", stats.bytes_sent),
             ("bridge_frames_conflated", "Frames superseded while they waited.", stats.frames_conflated),
@@ -92,6 +95,7 @@ class BridgeCollector(Collector):
         yield dead
         for name, text, label, counter in (
             ("bridge_requeued", "Deliveries given back after a failure of ours.", "domain", stats.requeued),
+            ("bridge_resumes", "Requests to resume from a position.", "outcome", stats.resumes),
             ("bridge_commands", "Commands received.", "op", stats.commands),
             ("bridge_command_errors", "Errors sent to clients.", "code", stats.errors),
             ("bridge_closes", "Identified sockets closed.", "code", stats.closes),
@@ -112,6 +116,8 @@ class BridgeCollector(Collector):
             ("bridge_rooms", "Rooms with a member now.", now.rooms),
             ("bridge_outbox_frames", "Frames waiting for slow sockets.", now.outbox_frames),
             ("bridge_outbox_bytes", "Bytes waiting for slow sockets.", now.outbox_bytes),
+            ("bridge_window_entries", "Entries in the replay window.", now.window_entries),
+            ("bridge_window_bytes", "Estimated bytes of the replay window.", now.window_bytes),
             ("bridge_log_offset", "Offset of the newest log entry seen.", now.log_offset),
             ("bridge_dedupe_keys", "Event identities remembered.", now.dedupe_keys),
         ):

@@ -40,7 +40,7 @@ class AdminServer:
                 web.get("/metrics", self._metrics),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     async def start(self, host: str, port: int, socket: Path | None = None) -> int:
         """Listen on the port, or on a Unix socket instead; return the port (0 for a socket).
@@ -49,9 +49,9 @@ class AdminServer:
         """
         await self._runner.setup()
         if socket is not None:
-            await web.UnixSite(self._runner, str(socket), shutdown_timeout=1.0).start()
+            await web.UnixSite(self._runner, str(socket)).start()
             return 0
-        await web.TCPSite(self._runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(self._runner, host, port).start()
         bound: int = self._runner.addresses[0][1]
         log.info("admin.listening", host=host, port=bound)
         return bound

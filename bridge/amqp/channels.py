@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bridge.amqp.faults import honest
 from bridge.amqp.link import CLOSE_SECONDS_MAX, CONNECT_SECONDS_MAX, RETRYABLE, Channel, Connection
 
 
@@ -17,15 +18,16 @@ async def channel_on(connection: Connection, *, confirms: bool) -> AsyncIterator
     Trouble while closing hides nothing, a cancellation in flight least of all.
 
     Raises:
-        AMQPError, TimeoutError: the channel could not be opened.
+        AMQPError, TimeoutError, ConnectionLostError: the channel could not be opened.
     """
     channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
-    async with asyncio.timeout(CONNECT_SECONDS_MAX):
-        await channel.initialize()
-    try:
-        yield channel
-    finally:
-        with contextlib.suppress(*RETRYABLE):
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                if not channel.is_closed:
-                    await channel.close()
+    with honest():
+        async with asyncio.timeout(CONNECT_SECONDS_MAX):
+            await channel.initialize()
+        try:
+            yield channel
+        finally:
+            with contextlib.suppress(*RETRYABLE), honest():
+                async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                    if not channel.is_closed:
+                        await channel.close()

@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractChannel as Channel, AbstractConnection as Conne
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from yarl import URL
 
+from bridge.amqp.faults import ConnectionLostError, honest
 from bridge.amqp.publisher import PublishFailedError
 from bridge.amqp.source import SourceLostError
 from bridge.amqp.topology import TopologyError
@@ -52,10 +53,6 @@ PULSE_SECONDS_MAX = 5.0
 CONNECT_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 T = TypeVar("T")
-
-
-class ConnectionLostError(Exception):
-    """The connection to RabbitMQ ended."""
 
 
 RETRYABLE = (
@@ -195,7 +192,7 @@ async def _watch(connection: Connection) -> None:
 
 async def _close(connection: Connection) -> None:
     """Close a connection; one that does not answer is left to the heartbeat. Idempotent."""
-    with contextlib.suppress(*RETRYABLE):
+    with contextlib.suppress(*RETRYABLE), honest():
         async with asyncio.timeout(CLOSE_SECONDS_MAX):
             await connection.close()
 
@@ -203,9 +200,10 @@ async def _close(connection: Connection) -> None:
 async def _answers(connection: Connection) -> bool:
     """Tell whether the broker answers, or has told us that it will not for a while."""
     try:
-        async with asyncio.timeout(PULSE_SECONDS_MAX):
-            channel = await connection.channel(publisher_confirms=False)
-            await channel.close()
+        with honest():
+            async with asyncio.timeout(PULSE_SECONDS_MAX):
+                channel = await connection.channel(publisher_confirms=False)
+                await channel.close()
     except TimeoutError:
         return await _blocked(connection)
     except RETRYABLE:
@@ -226,7 +224,8 @@ async def _blocked(connection: Connection) -> bool:
 
 
 async def _awaiting(work: Awaitable[None]) -> None:
-    await work
+    with honest():
+        await work
 
 
 def first_reason(group: BaseExceptionGroup[BaseException]) -> str:

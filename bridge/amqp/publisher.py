@@ -11,6 +11,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
+from bridge.amqp.faults import ConnectionLostError, honest
 from bridge.amqp.topology import Names
 from bridge.core.delivery import Delivery
 from bridge.core.errors import DeadLettersFullError, Refused
@@ -46,11 +47,14 @@ async def publish_confirmed(
     """
     message = Message(body, delivery_mode=DeliveryMode.PERSISTENT, **properties)
     try:
-        async with asyncio.timeout(CONFIRM_SECONDS_MAX):
-            target = (
-                await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
-            )
-            await target.publish(message, routing_key, mandatory=True)
+        with honest():
+            async with asyncio.timeout(CONFIRM_SECONDS_MAX):
+                target = (
+                    await channel.get_exchange(exchange, ensure=False)
+                    if exchange
+                    else channel.default_exchange
+                )
+                await target.publish(message, routing_key, mandatory=True)
     except PublishError as exc:
         where = exchange or "the default exchange"
         raise PublishFailedError(f"no queue takes {routing_key!r} from {where}") from exc
@@ -58,7 +62,7 @@ async def publish_confirmed(
         raise RefusedByBrokerError("the broker refused the message: a queue is full") from exc
     except TimeoutError as exc:
         raise RefusedByBrokerError(f"no confirmation within {CONFIRM_SECONDS_MAX:g} s") from exc
-    except CONNECTION_EXCEPTIONS as exc:
+    except (*CONNECTION_EXCEPTIONS, ConnectionLostError) as exc:
         raise PublishFailedError(f"the connection broke: {exc}") from exc
 
 

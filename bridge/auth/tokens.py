@@ -105,7 +105,7 @@ class TokenVerifier:
 
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[str]:
         name = self._rules.roles_claim
-        value = next((claims[key] for key in (name, "role") if claims.get(key) is not None), [])
+        value: Any = next((claims[key] for key in (name, "role") if claims.get(key) is not None), [])
         roles = [value] if isinstance(value, str) else value
         if not isinstance(roles, list) or len(roles) > ROLES_MAX:
             raise TokenRejected("bad_claim", f"the claim {name} is not a list of roles")

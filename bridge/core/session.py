@@ -36,6 +36,7 @@ from bridge.core.entry import Position
 from bridge.core.errors import BadMessage, TokenRejected
 from bridge.core.limits import TokenBucket
 from bridge.core.replay import Owed, Replay
+from bridge.core.stats import Stats
 from bridge.core.window import Window
 
 
@@ -54,6 +55,7 @@ class SessionRules:
 
     access: AccessRules
     window: Window
+    stats: Stats
     rooms_max: int
     commands_per_second_max: float
     commands_burst_max: int
@@ -299,7 +301,11 @@ class Session:
 
     def _reachable(self, since: Position | None) -> Position | None:
         """Return the position if everything after it can be sent again, else None."""
-        return since if since is not None and self._rules.window.covers(since) else None
+        if since is None:
+            return None
+        covered = self._rules.window.covers(since)
+        self._rules.stats.resumes["recovered" if covered else "not_recovered"] += 1
+        return since if covered else None
 
     def _unsubscribe(self, command: Unsubscribe) -> list[Effect]:
         if self.principal is None:

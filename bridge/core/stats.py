@@ -46,6 +46,7 @@ class Stats:
         self.frames_dropped = 0
         self.latency_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Publish to socket, one per event.
         self.sockets_opened = 0
+        self.resumes: Counter[str] = Counter()  # Requests with a position, by outcome.
         self.commands: Counter[str] = Counter()  # By op.
         self.errors: Counter[str] = Counter()  # Errors sent to clients, by code.
         self.closes: Counter[int] = Counter()  # By close code.

@@ -151,13 +151,15 @@ class Endpoint(asyncio.Protocol):
             if self._next is None and self._writable:
                 self._next = frame
                 return
+        if self._retired:
+            return  # As of the rest of a batch that was too much for the outbox.
         outbox, stats = self.outbox, self._server.stats
         reason = outbox.offer(frame)
         if outbox.conflated or outbox.dropped:
             stats.frames_conflated += outbox.conflated
             stats.frames_dropped += outbox.dropped
             outbox.conflated = outbox.dropped = 0
-        if reason is not None and not self._retired:
+        if reason is not None:
             log.warning("ws.slow_consumer", **self.identity(), reason=reason.text)
             self.close(reason)
 
@@ -274,9 +276,14 @@ class Endpoint(asyncio.Protocol):
             self._retire()
 
     def _is_full_for(self, frame: Frame) -> bool:
-        """Tell whether the outbox cannot take this frame as it is."""
-        outbox, limits = self.outbox, self._server.limits.outbox
-        return len(outbox) >= limits.frames_max or outbox.bytes_waiting + len(frame.data) > limits.bytes_max
+        """Tell whether the outbox, or all outboxes together, cannot take this frame as they are."""
+        outbox, limits, pool = self.outbox, self._server.limits.outbox, self._server.pool
+        size = len(frame.data)
+        return (
+            len(outbox) >= limits.frames_max
+            or outbox.bytes_waiting + size > limits.bytes_max
+            or pool.bytes_held + size > pool.bytes_max
+        )
 
     def _write_waiting(self) -> None:
         """Write the frames that wait, and before them what was dropped of them, in one go."""

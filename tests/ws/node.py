@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
+from itertools import cycle
 from typing import Any
 from unittest.mock import patch
 
@@ -126,16 +127,17 @@ class Node:
     def publish(
         self,
         *numbers: int,
-        to: str = "all",
+        to: str | Sequence[str] = "all",
         policy: Policy = Policy.MUST_DELIVER,
         key: str = "",
         padding: int = 0,
     ) -> None:
-        """Have the log hand out a run of events with these numbers, in one go."""
+        """Have the log hand out a run of events with these numbers, in one go; to several rooms in turn."""
+        rooms = cycle([to] if isinstance(to, str) else to)
         first = self.offset + 1
         self.fanout.receive(
             [
-                Logged(offset, an_entry(number, to=to, policy=policy, key=key, padding=padding))
+                Logged(offset, an_entry(number, to=next(rooms), policy=policy, key=key, padding=padding))
                 for offset, number in enumerate(numbers, first)
             ]
         )
@@ -186,6 +188,8 @@ async def running(**changes: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - see 
     assert not node.server.connections
     assert not len(node.hub)
     assert not node.server.users
+    assert not node.server.pool.bytes_held
+    assert not node.server.pool.holders
 
 
 def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
@@ -198,6 +202,7 @@ def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
     rules = SessionRules(
         access=AccessRules(frozenset({"device"})),
         window=window,
+        stats=stats,
         **{entry.name: given[entry.name] for entry in fields(SessionRules) if entry.name in names},
     )
     limits = SocketLimits(

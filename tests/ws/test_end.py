@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 
 from bridge.core.close import DRAINING, GOODBYE, SLOW
 from bridge.core.commands import Expiring
-from bridge.core.session import Close, Join
+from bridge.core.effects import Close, Join
 from bridge.ws import server
 from bridge.ws.connection import Connection
 from tests.ws.clients import RawClient, client, client_frame, close_of, command, member, request

@@ -48,6 +48,20 @@ async def test_client_that_does_not_read_what_must_be_delivered() -> None:
         await eventually(lambda: node.stats.closes[4008] == 1, "the close is counted")
 
 
+async def test_batch_that_goes_on_after_the_limit() -> None:
+    """What is left of a batch when the socket is closed for it is not kept."""
+    async with (
+        running(outbox_frames_max=50) as node,
+        RawClient.member(node, "slow", receive_bytes=4_096),
+    ):
+        connection = node.connection_of("slow")
+        node.publish(*range(2_000), to="user:slow", padding=PADDING)
+
+        assert node.diary.told("ws.slow_consumer")
+        assert not connection.outbox
+        assert not node.server.pool.bytes_held
+
+
 async def test_limit_in_bytes() -> None:
     """The limit in bytes closes as well, however few the frames."""
     async with (
@@ -150,6 +164,20 @@ async def test_others_are_served_at_once() -> None:
 
         assert node.stats.frames_dropped
         assert slowest < 0.5
+
+
+async def test_quick_client_on_a_node_short_of_memory() -> None:
+    """When slow clients hold all memory that there is for outboxes, a batch for a quick one is not held."""
+    async with (
+        running(outboxes_bytes_max=20_000) as node,
+        RawClient.member(node, "slow", receive_bytes=4_096),
+        member(node, "quick", rooms="device:d1") as quick,
+    ):
+        await fill(node, lambda: node.server.pool.bytes_held > 18_000, policy=Policy.MUST_DELIVER)
+        node.publish(*range(50), to=("user:quick", "device:d1"), padding=PADDING)
+
+        assert await numbers(quick, 50) == list(range(50))
+        assert not node.diary.told("ws.slow_consumer")
 
 
 async def test_client_that_catches_up() -> None:

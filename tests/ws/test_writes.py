@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from websockets.frames import Opcode
 
-from bridge.core.policy import Policy
 from bridge.ws.connection import Connection
 from tests.ws.clients import RawClient, command, member, numbers
 from tests.ws.node import Node, running
@@ -47,11 +48,15 @@ async def test_one_event_is_one_write() -> None:
         assert spies[0].writes[0] is spies[1].writes[0]
 
 
-async def test_run_of_events_is_one_write() -> None:
-    """Events that are handed out together leave in one write, in log order."""
-    async with running() as node, member(node) as c:
+ROOMS = pytest.mark.parametrize("to", ["all", ("all", "user:u1", "device:d1")], ids=["alike", "mixed"])
+
+
+@ROOMS
+async def test_run_of_events_is_one_write(to: str | Sequence[str]) -> None:
+    """Events that are handed out together leave in one write, in log order, whatever rooms they go to."""
+    async with running() as node, member(node, rooms="device:d1") as c:
         spy = spied(node)
-        node.publish(*range(10))
+        node.publish(*range(10), to=to)
 
         assert await numbers(c, 10) == list(range(10))
         assert len(spy.writes) == 1
@@ -80,12 +85,16 @@ async def test_answer_keeps_its_place_among_events() -> None:
         assert (await raw.frame()).message["data"]["number"] == 2
 
 
-async def test_batch_beyond_the_limits_of_an_outbox() -> None:
+@ROOMS
+async def test_batch_beyond_the_limits_of_an_outbox(to: str | Sequence[str]) -> None:
     """A client that keeps up gets a batch of any size: the limits are for those that do not."""
-    async with running(outbox_frames_max=10, outbox_bytes_max=4_096) as node, member(node) as c:
+    async with (
+        running(outbox_frames_max=10, outbox_bytes_max=4_096) as node,
+        member(node, rooms="device:d1") as c,
+    ):
         receiving = asyncio.create_task(numbers(c, 500))
         for start in range(0, 500, 100):
-            node.publish(*range(start, start + 100), policy=Policy.MUST_DELIVER)
+            node.publish(*range(start, start + 100), to=to)
             await asyncio.sleep(0)
 
         assert await receiving == list(range(500))
