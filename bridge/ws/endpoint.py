@@ -122,7 +122,7 @@ class Endpoint(asyncio.Protocol):
         if self._wire is not None:
             self._wire.receive_eof()
             sent = self._wire.close_sent  # Ours, or the echo of the client's.
-            code = sent.code if sent else CloseCode.ABNORMAL_CLOSURE
+            code = sent.code if sent else CloseCode.ABNORMAL_CLOSURE.value
         self.on_lost(code)
 
     def pause_writing(self) -> None:
@@ -269,7 +269,8 @@ class Endpoint(asyncio.Protocol):
 
     def _read(self, wire: Wire, data: bytes) -> None:
         for message in wire.messages(data):
-            self.on_message(message)
+            if not self._retired:
+                self.on_message(message)
         self.flush()
         self._write_wire(wire)
         if wire.state is not OPEN:

@@ -14,7 +14,7 @@ from websockets.protocol import SERVER, Protocol
 
 from bridge.core.close import BAD_PROTOCOL, LIMIT, CloseReason
 
-READ_BYTES_MAX = 8_192  # Parsed at a time: after so much a client that floods is noticed.
+READ_BYTES_MAX = 4_096  # Parsed at a time: after so much a client that floods is noticed.
 PING_FRAME = Frame(PING, b"").serialize(mask=False)
 
 _logger = logging.getLogger("websockets.server")
