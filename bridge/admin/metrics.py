@@ -98,7 +98,7 @@ class BridgeCollector(Collector):
             ("bridge_resumes", "Requests to resume from a position.", "outcome", stats.resumes),
             ("bridge_commands", "Commands received.", "op", stats.commands),
             ("bridge_command_errors", "Errors sent to clients.", "code", stats.errors),
-            ("bridge_closes", "Identified sockets closed.", "code", stats.closes),
+            ("bridge_closes", "WebSockets closed.", "code", stats.closes),
             ("bridge_handshakes_refused", "Upgrades refused.", "status", stats.handshakes_refused),
             ("bridge_tokens_rejected", "Tokens rejected.", "reason", stats.tokens_rejected),
         ):

@@ -23,7 +23,9 @@ class CloseReason:
 
 
 GOODBYE = CloseReason(1000, "goodbye", reconnect=True)
+INVALID_DATA = CloseReason(1007, "not UTF-8", reconnect=False)
 TOO_BIG = CloseReason(1009, "message too big", reconnect=True)
+FAULT = CloseReason(1011, "a fault of ours", reconnect=True)
 DRAINING = CloseReason(1012, "draining", reconnect=True)
 SLOW = CloseReason(4008, "slow consumer", reconnect=True)
 LIMIT = CloseReason(4009, "limit reached", reconnect=True)
@@ -31,4 +33,15 @@ BAD_PROTOCOL = CloseReason(4400, "bad protocol", reconnect=False)
 UNAUTHENTICATED = CloseReason(4401, "token missing, invalid or expired", reconnect=False)
 FORBIDDEN = CloseReason(4403, "user blocked or revoked", reconnect=False)
 
-CATALOGUE = (GOODBYE, TOO_BIG, DRAINING, SLOW, LIMIT, BAD_PROTOCOL, UNAUTHENTICATED, FORBIDDEN)
+CATALOGUE = (
+    GOODBYE,
+    INVALID_DATA,
+    TOO_BIG,
+    FAULT,
+    DRAINING,
+    SLOW,
+    LIMIT,
+    BAD_PROTOCOL,
+    UNAUTHENTICATED,
+    FORBIDDEN,
+)

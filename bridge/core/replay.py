@@ -52,6 +52,8 @@ class Replay:
 
     def look_back(self, rooms: Collection[str], *, after: int) -> None:
         """Owe what went to these rooms from `after` up to the cursor as well."""
+        for earlier in self._look_backs:
+            earlier.rooms -= frozenset(rooms)  # They were left meanwhile, and begin anew.
         self._look_backs.append(_LookBack(frozenset(rooms), after, self.cursor))
 
     def read(self, rooms: Mapping[str, int], entries_max: int) -> list[Owed] | None:
@@ -72,14 +74,15 @@ class Replay:
     def _read_back(self, back: _LookBack, rooms: Mapping[str, int], entries_max: int) -> list[Owed] | None:
         if back.after < self._window.floor:
             return None
+        later = frozenset().union(*(behind.rooms for behind in self._look_backs if behind is not back))
         wanted = {room: offset for room, offset in rooms.items() if room in back.rooms}
-        others = {room: offset for room, offset in rooms.items() if room not in back.rooms}
+        others = {room: offset for room, offset in rooms.items() if room not in back.rooms | later}
         found = self._window.read(wanted.keys(), after=back.after, up_to=back.up_to, entries_max=entries_max)
         if len(found) < entries_max:
             self._look_backs.popleft()
         else:
             back.after = found[-1].offset
-        # What another room of the session brought, or will bring, must not come by this one again.
+        # What another room of the session has brought must not come by this one again.
         return [
             Owed(logged, room)
             for logged in found

@@ -22,7 +22,7 @@ import structlog
 from websockets.frames import CloseCode
 from websockets.protocol import OPEN, SEND_EOF
 
-from bridge.core.close import CloseReason
+from bridge.core.close import FAULT, CloseReason
 from bridge.core.commands import Hello
 from bridge.core.errors import BadMessage
 from bridge.core.outbox import Frame, Outbox
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-FAULT = CloseReason(CloseCode.INTERNAL_ERROR, "a fault of ours", reconnect=True)  # RFC 6455 section 7.4.1
 
 
 class Endpoint(asyncio.Protocol):
