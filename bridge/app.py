@@ -31,7 +31,7 @@ from bridge.auth.tokens import TokenRules, TokenVerifier
 from bridge.core.access import AccessRules
 from bridge.core.catalogue import RESERVED_NAMES, UNROUTED, Catalogue, Domain
 from bridge.core.dedupe import Once
-from bridge.core.entry import Logged
+from bridge.core.entry import Logged, Position
 from bridge.core.health import Health
 from bridge.core.hub import Hub
 from bridge.core.intake import Intake
@@ -250,7 +250,8 @@ class Bridge:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(shutdown.drain_seconds_max / 2):
                 self._ingest_link.stop()
-                await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+                for consumer in self._consumers:
+                    consumer.stop()
                 await asyncio.wait((ingest,))
         await self._sockets.drain(
             seconds_max=max(0.1, deadline - time.monotonic()),
@@ -286,7 +287,6 @@ class Bridge:
             rules=SessionRules(
                 access=AccessRules(frozenset(settings.auth.public_kinds)),
                 window=self.window,
-                stats=self.stats,
                 rooms_max=ws.rooms_per_socket_max,
                 commands_per_second_max=ws.commands_per_second_max,
                 commands_burst_max=ws.commands_burst_max,
@@ -309,6 +309,7 @@ class Bridge:
             verify=TokenVerifier(token_rules_of(settings)).verify,
             stats=self.stats,
             healthy=lambda: self.ready,
+            open_for_sockets=lambda: self._stream is None or self._stream.known,
             cookie_name=settings.auth.cookie_name,
             trusted_proxies=ws.trusted_proxies,
         )
@@ -346,12 +347,16 @@ class _NodeReader:
     def __init__(self, once: Once, fanout: Fanout[Socket]) -> None:
         self._once = once
         self._fanout = fanout
-        self.begin = fanout.begin
         self.advance = fanout.advance
+
+    def begin(self, position: Position) -> None:
+        self._once.forget_copies()  # What comes now may have been shown before.
+        self._fanout.begin(position)
 
     def receive(self, batch: Sequence[Logged]) -> None:
         now = time.time()
-        self._fanout.receive([logged for logged in batch if self._once.first_shown(logged.entry.key, now)])
+        shown = [one for one in batch if self._once.first_shown(one.entry.key, one.logged_at or now)]
+        self._fanout.receive(shown)
         self._fanout.advance(batch[-1].offset)
 
 

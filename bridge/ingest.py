@@ -73,11 +73,14 @@ class Ingest:
 
     async def run(self, source: Source, event_log: Appender, dead_letters: DeadLetters) -> None:
         """Work until the source stops. Raises what the source, the log or the dead letters raise."""
-        while batch := await source.read():
-            if any(delivery.redelivered for delivery in batch):
-                # Whoever had it before us may have logged it, and may have been another node.
-                await event_log.catch_up()
-            await self._settle(batch, source, event_log, dead_letters)
+        try:
+            while batch := await source.read():
+                if any(delivery.redelivered for delivery in batch):
+                    # Whoever had it before us may have logged it, and may have been another node.
+                    await event_log.catch_up()
+                await self._settle(batch, source, event_log, dead_letters)
+        finally:
+            self.trouble = ""  # What holds a consumer up is another matter once there is none.
 
     async def _settle(
         self, batch: Sequence[Delivery], source: Source, event_log: Appender, dead_letters: DeadLetters
@@ -172,7 +175,8 @@ class Ingest:
                         event_id=verdict.event_id,
                         trace=verdict.traceparent,
                         reason=verdict.refused.reason.value,
-                        field=verdict.refused.field,
+                        # No more than the declared part: further down the keys can be the publisher's own.
+                        field=verdict.refused.field.partition(".")[0],
                     )
                 case Fate.LATE:
                     log.info(

@@ -63,12 +63,16 @@ class Workers:
                     "workers.serving", workers=self._count, public_port=port.number, admin_port=admin_port
                 )
                 async with asyncio.TaskGroup() as tasks:
+                    deadline = tasks.create_task(self._kill_late())
+                    keeping = []
                     for number in range(self._count):
                         name = str(number)
                         self._sockets[name] = Path(folder) / f"{name}.sock"
-                        tasks.create_task(self._keep(name, port.number))
+                        keeping.append(tasks.create_task(self._keep(name, port.number)))
+                    await asyncio.wait(keeping)
+                    deadline.cancel()
             finally:
-                await self._end_all()
+                self._kill_all()  # None is left, but after a failure of our own.
                 await admin.stop()
 
     def stop(self, number: signal.Signals) -> None:
@@ -128,21 +132,17 @@ class Workers:
             "BRIDGE_ADMIN__SOCKET": str(self._sockets[name]),
         }
 
-    async def _end_all(self) -> None:
-        """Wait for every worker to leave, and kill those that do not."""
-        self.stop(signal.SIGTERM)
-        waiting = [asyncio.create_task(process.wait()) for process in self._processes.values()]
-        if not waiting:
-            return
-        _, late = await asyncio.wait(
-            waiting, timeout=self._settings.shutdown.drain_seconds_max + GRACE_SECONDS
-        )
+    async def _kill_late(self) -> None:
+        """Once stopped, kill what has not left by its own deadline and some grace."""
+        await self._stopping.wait()
+        await asyncio.sleep(self._settings.shutdown.drain_seconds_max + GRACE_SECONDS)
+        self._kill_all()
+
+    def _kill_all(self) -> None:
         for process in self._processes.values():
             if process.returncode is None:
                 log.warning("workers.killed", pid=process.pid)
                 process.kill()
-        if late:
-            await asyncio.wait(late)
 
     async def _refresh(self) -> None:
         self._collector.answers = await ask(self._sockets)

@@ -75,6 +75,8 @@ class BridgeCollector(Collector):
             ("bridge_frames_conflated", "Frames superseded while they waited.", stats.frames_conflated),
             ("bridge_frames_dropped", "Frames dropped with a gap notice.", stats.frames_dropped),
             ("bridge_sockets_opened", "WebSockets opened.", stats.sockets_opened),
+            ("bridge_resumes_asked", "Commands with a position.", stats.resumes_asked),
+            ("bridge_resumes_recovered", "Those given all they had missed.", stats.resumes_recovered),
             ("bridge_amqp_reconnects", "Connections to RabbitMQ lost.", stats.reconnects),
         ):
             yield CounterMetricFamily(name, text, value=value)
@@ -95,7 +97,6 @@ class BridgeCollector(Collector):
         yield dead
         for name, text, label, counter in (
             ("bridge_requeued", "Deliveries given back after a failure of ours.", "domain", stats.requeued),
-            ("bridge_resumes", "Requests to resume from a position.", "outcome", stats.resumes),
             ("bridge_commands", "Commands received.", "op", stats.commands),
             ("bridge_command_errors", "Errors sent to clients.", "code", stats.errors),
             ("bridge_closes", "WebSockets closed.", "code", stats.closes),

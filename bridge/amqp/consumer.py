@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -18,7 +19,8 @@ from bridge.core.health import Health
 log = structlog.get_logger()
 
 BACKOFF_SECONDS_FIRST = 0.1
-BACKOFF_SECONDS_MAX = 2.0
+BACKOFF_SECONDS_MAX = 30.0
+STEADY_SECONDS = 5.0
 ATTACH_SECONDS_MAX = 10.0
 
 Work = Callable[[StockSource, Channel, Connection], Awaitable[None]]
@@ -91,11 +93,11 @@ class DomainConsumer:
                 )
                 await unless(self._stopping, asyncio.sleep(wait_seconds))
 
-    async def stop(self) -> None:
-        """Take nothing more from the queue; what is in hand is finished by `run`."""
+    def stop(self) -> None:
+        """Begin no further batch; the one in hand is finished by `run`."""
         self._stopping.set()
         if self._source is not None:
-            await self._source.stop()
+            self._source.stop()
 
     def doubt(self) -> None:
         """Attach anew, because the broker does not know our consumer."""
@@ -112,11 +114,14 @@ class DomainConsumer:
                 source = StockSource(channel, self.queue_name, prefetch=self._prefetch)
                 await source.start()
             self._source = source
+            attached_at = time.monotonic()
             try:
-                backoff.reset()
                 log.info("amqp.consumer_attached", queue=self.queue_name)
                 if self._stopping.is_set():
-                    await source.stop()
+                    source.stop()
                 await self._work(source, channel, connection)
             finally:
                 self._source = None
+                # Work that fails as soon as it begins must not spend the deliveries' limit in a second.
+                if time.monotonic() - attached_at > STEADY_SECONDS:
+                    backoff.reset()

@@ -14,7 +14,11 @@ from typing import TypeVar
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel as Channel, AbstractConnection as Connection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    AuthenticationError,
+    ProbableAuthenticationError,
+)
 from yarl import URL
 
 from bridge.amqp.faults import ConnectionLostError, honest
@@ -27,6 +31,7 @@ from bridge.core.health import Health
 from bridge.core.stats import Stats
 
 __all__ = [
+    "AUTHENTICATION_ERRORS",
     "CONNECT_ERRORS",
     "RETRYABLE",
     "Channel",
@@ -51,6 +56,7 @@ STEADY_SECONDS = 10.0  # A connection that has lived so long begins the back-off
 PULSE_SECONDS = 2.0
 PULSE_SECONDS_MAX = 5.0
 CONNECT_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
+AUTHENTICATION_ERRORS = (AuthenticationError, ProbableAuthenticationError)
 
 T = TypeVar("T")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from struct import error as StructError  # noqa: N812 - it is an exception
 from typing import Any
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+from pamqp import encode
 
 from bridge.amqp.faults import ConnectionLostError, honest
 from bridge.amqp.topology import Names
@@ -24,6 +26,7 @@ PASSED_ON = ("app_id", "correlation_id", "priority", "reply_to", "type")
 Not `user_id`, which the broker takes only from that user, nor `expiration`, which would end the letter.
 """
 CONFIRM_SECONDS_MAX = 10.0
+HEADERS_BYTES_MAX = 120_000  # RabbitMQ's frame_max is 131,072, with the other properties beside them.
 
 
 class PublishFailedError(Exception):
@@ -89,8 +92,8 @@ class Publisher:
             DeadLettersFullError: there is no room.
             PublishFailedError: it is not safe there; do not ack the delivery.
         """
-        headers = {key: value for key, value in delivery.headers.items() if not key.startswith(HEADER_PREFIX)}
-        headers |= {
+        theirs = {key: value for key, value in delivery.headers.items() if not key.startswith(HEADER_PREFIX)}
+        ours: dict[str, Any] = {
             f"{HEADER_PREFIX}reason": refused.reason.value,
             f"{HEADER_PREFIX}field": refused.field,
             f"{HEADER_PREFIX}message": refused.message,
@@ -98,6 +101,7 @@ class Publisher:
             f"{HEADER_PREFIX}routing-key": delivery.routing_key,
             f"{HEADER_PREFIX}dead-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
+        headers = theirs | ours
         properties = {
             "headers": headers,
             "message_id": delivery.message_id,
@@ -106,6 +110,9 @@ class Publisher:
             "timestamp": delivery.timestamp,
             **delivery.others,
         }
+        if not _fits(headers):
+            # One that cannot be written whole is kept without what cannot: the body is what counts.
+            properties = {"headers": ours | {f"{HEADER_PREFIX}headers-dropped": True}}
         try:
             await self.publish("", self._names.dead, delivery.body, properties)
         except RefusedByBrokerError as exc:
@@ -113,3 +120,11 @@ class Publisher:
                 f"the queue {self._names.dead} takes no letters ({exc}): "
                 "replay or purge some, or raise its limit"
             ) from exc
+
+
+def _fits(headers: Mapping[str, Any]) -> bool:
+    """Tell whether headers can be written at all, and fit the one frame that properties must fit."""
+    try:
+        return len(encode.field_table(dict(headers))) <= HEADERS_BYTES_MAX
+    except (TypeError, ValueError, OverflowError, StructError):
+        return False

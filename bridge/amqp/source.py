@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from bridge.amqp.publisher import ANONYMOUS, PASSED_ON
 from bridge.core.delivery import Delivery
@@ -46,7 +45,6 @@ class StockSource:
         self._changed = asyncio.Event()  # Set when `read` has something to look at.
         self._lost = ""  # Set once, to the reason.
         self._stopped = False
-        self._consumer_tag = ""  # Set once, by the broker.
 
     @property
     def alive(self) -> bool:
@@ -65,8 +63,7 @@ class StockSource:
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: self.lose("cancelled by the broker"))
         underlay.closing.add_done_callback(self._closed)
-        answer = await underlay.basic_consume(self._queue_name, self._collect, arguments=self._arguments)
-        self._consumer_tag = answer.consumer_tag or ""
+        await underlay.basic_consume(self._queue_name, self._collect, arguments=self._arguments)
 
     async def read(self) -> Sequence[Delivery]:
         """Return the waiting deliveries, at least one; none at all once stopped.
@@ -74,16 +71,14 @@ class StockSource:
         Raises:
             SourceLostError: the consumer is gone.
         """
-        while not self._waiting:
-            if self._lost:
-                raise SourceLostError(self._lost)
-            if self._stopped:
-                return ()
+        while not (self._waiting or self._lost or self._stopped):
             self._changed.clear()
             await self._changed.wait()
         if self._lost:
-            # These will be delivered again; working on them now would only double the effort.
+            # What waits will be delivered again; working on it now would only double the effort.
             raise SourceLostError(self._lost)
+        if self._stopped:
+            return ()
         self._in_hand, self._waiting = self._waiting, []
         return self._in_hand
 
@@ -99,16 +94,13 @@ class StockSource:
         await underlay.basic_nack(delivery.tag, requeue=True, wait=False)
         self._in_hand = [other for other in self._in_hand if other is not delivery]
 
-    async def stop(self) -> None:
-        """Detach; deliveries that are here already can still be read and acked. Idempotent."""
-        if self._stopped:
-            return
+    def stop(self) -> None:
+        """Have `read` return nothing more; what was read can still be acked.
+
+        The consumer stays until its channel is closed: only then does the broker give the rest back,
+        in order, and make another node's consumer the active one.
+        """
         self._stopped = True
-        try:
-            underlay = await self._channel.get_underlay_channel()
-            await underlay.basic_cancel(self._consumer_tag)
-        except CONNECTION_EXCEPTIONS as exc:
-            self.lose(str(exc))
         self._changed.set()
 
     def lose(self, reason: str) -> None:

@@ -78,6 +78,7 @@ class StreamLog:
         self._next: int | None = None  # The stream offset to read next; None before the first.
         self._caught_up = asyncio.Event()  # Set while the tail is attached and up to date.
         self._trouble = "not attached yet"
+        self.known = False  # Set once, when the window and the recent identities have been read back.
 
     def health(self) -> Health:
         """Tell whether this node sees the log as it is."""
@@ -142,15 +143,19 @@ class StreamLog:
         async with channel_on(connection, confirms=True) as channel:
             await self._declare(channel)
             first_offset, epoch = await self._first(connection, channel)
+            since = datetime.now(UTC) - timedelta(seconds=self._retention.read_back_seconds)
+            newest = await self._newest(connection, channel, epoch)
         if epoch != self._epoch:
             if self._epoch:
                 log.error("log.new_life", queue=self.queue_name, old=self._epoch, new=epoch)
             self._epoch, self._next = epoch, None
-        elif self._next is not None and self._next > await self._last(connection) + 1:
+        elif self._next is not None and self._next > newest:
             # A broker that lost power can lose what it has confirmed; what comes now has old offsets.
             log.error("log.shortened", queue=self.queue_name, expected=self._next)
             self._next = None
-        start = await self._start(connection, first_offset) if self._next is None else self._next
+        start = self._next
+        if start is None:
+            start = await self._start(connection, first_offset, since, newest)
         async with (
             channel_on(connection, confirms=True) as marking,
             channel_on(connection, confirms=False) as channel,
@@ -171,6 +176,7 @@ class StreamLog:
         await self.catch_up(channel, seconds_max=READ_BACK_SECONDS_MAX)
         backoff.reset()
         self._caught_up.set()
+        self.known = True
         log.info("log.caught_up", queue=self.queue_name, epoch=self._epoch, next_offset=self._next)
 
     async def _declare(self, channel: Channel) -> None:
@@ -224,31 +230,37 @@ class StreamLog:
                     # and nothing followed.
                     birth = birth or (at, epoch)
 
-    async def _start(self, connection: Connection, first_offset: int) -> int:
+    async def _start(self, connection: Connection, first_offset: int, since: datetime, newest: int) -> int:
         """Return the stream offset to read from: so far back as the settings say, and one message more.
 
         A client that has come so far has missed nothing when it was quiet since.
         """
-        since = datetime.now(UTC) - timedelta(seconds=self._retention.read_back_seconds)
         async with channel_on(connection, confirms=False) as channel:
             source = StockSource(channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: since})
             await source.start()
             try:
-                async with asyncio.timeout(EMPTY_SECONDS):
+                async with asyncio.timeout(FIRST_SECONDS_MAX):
                     newer = _stream_offset((await source.read())[0])
             except TimeoutError:
-                newer = await self._last(connection) + 1
+                newer = newest  # The broker's clock is far behind ours: not even our mark is new to it.
         return max(first_offset, newer - 1)
 
-    async def _last(self, connection: Connection) -> int:
-        """Return the stream offset of the newest message; there is at least one."""
+    async def _newest(self, connection: Connection, marking: Channel, epoch: str) -> int:
+        """Write a mark and return its stream offset: at that moment the newest message."""
+        name = uuid4().hex
         async with channel_on(connection, confirms=False) as channel:
             source = StockSource(
                 channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: "last"}
             )
             await source.start()
+            await self.mark(marking, epoch, name)
             async with asyncio.timeout(FIRST_SECONDS_MAX):
-                return _stream_offset((await source.read())[-1])
+                while batch := await source.read():
+                    for delivery in batch:
+                        if delivery.headers.get(MARK_HEADER) == name:
+                            return _stream_offset(delivery)
+                    await source.ack(batch[-1])
+        raise SourceLostError("the end of the log was not found")
 
     def _take(self, batch: Sequence[Delivery]) -> None:
         """Hand a run of messages to the reader."""
@@ -281,7 +293,10 @@ class StreamLog:
         except DamagedError as exc:
             self._damaged(delivery, str(exc))
             return []
-        return [Logged(offset, entry) for offset, entry in enumerate(entries, at * BATCH_ENTRIES_MAX)]
+        logged_at = delivery.timestamp.timestamp() if delivery.timestamp else 0.0
+        return [
+            Logged(offset, entry, logged_at) for offset, entry in enumerate(entries, at * BATCH_ENTRIES_MAX)
+        ]
 
     def _resolve(self, batch: Sequence[Delivery]) -> None:
         """Tell those who wait for a mark that it, and all before it, has been handed out."""
@@ -316,16 +331,16 @@ class StreamAppender:
             LogUnavailableError: a message was not confirmed; it can be tried again.
             PublishFailedError: as it was lost with the channel.
         """
+        if self._channel.is_closed:
+            raise PublishFailedError("the channel is closed")
         if not self._stream.health().ok:
             # Without a tail nobody here vouches for the epoch, and no duplicate would be noticed.
             raise LogUnavailableError("the tail of the log is not attached")
-        headers = {EPOCH_HEADER: self._stream.epoch}
+        properties = {"headers": {EPOCH_HEADER: self._stream.epoch}, "timestamp": datetime.now(UTC)}
         for batch in _batches(entries):
             body = encode_batch(batch)
             try:
-                await publish_confirmed(
-                    self._channel, "", self._stream.queue_name, body, {"headers": headers}
-                )
+                await publish_confirmed(self._channel, "", self._stream.queue_name, body, properties)
             except RefusedByBrokerError as exc:
                 raise LogUnavailableError(str(exc)) from exc
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from pamqp import decode, encode
 
+SHORT_BYTES_MAX = 255  # AMQP 0-9-1 section 4.2.5.3.
 _DOUBLE = Struct(">d")
 _LENGTH = Struct(">I")
 
@@ -43,7 +44,9 @@ def _read_timestamp(value: bytes) -> tuple[int, datetime | None]:
 
 def _read_short_text(value: bytes) -> tuple[int, str]:
     end = value[0] + 1
-    return end, value[1:end].decode(errors="replace")
+    text = value[1:end].decode(errors="replace")
+    # U+FFFD is three bytes long, and what was read must be short enough to be written again.
+    return end, text.encode()[:SHORT_BYTES_MAX].decode(errors="ignore")
 
 
 def _read_table(value: bytes) -> tuple[int, dict[str, Any]]:

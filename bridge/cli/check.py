@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import typer
 from rich.markup import escape
 
-from bridge.amqp.link import CONNECT_ERRORS, connect
+from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, connect
 from bridge.amqp.topology import TopologyError
 from bridge.app import catalogue_of, tls_of, token_rules_of, topology_of
 from bridge.auth.tokens import TokenVerifier, make_token
@@ -99,21 +99,20 @@ async def _broker(settings: Settings) -> list[Finding]:
     url = settings.amqp.url.get_secret_value()
     try:
         connection = await connect(url, "bridge check")
+    except AUTHENTICATION_ERRORS as exc:
+        remedy = "correct user and password in amqp.url / RABBITMQ_URL"
+        return [Finding("broker", f"RabbitMQ refuses the login: {exc}", remedy)]
     except CONNECT_ERRORS as exc:
-        return [
-            Finding(
-                "broker",
-                f"RabbitMQ does not answer: {type(exc).__name__}: {exc}",
-                "is it running, and are host, user and password in amqp.url / RABBITMQ_URL right?",
-            )
-        ]
+        remedy = "is it running, and are host, port and virtual host in amqp.url / RABBITMQ_URL right?"
+        return [Finding("broker", f"RabbitMQ does not answer: {type(exc).__name__}: {exc}", remedy)]
     async with connection:
         topology = topology_of(settings, catalogue_of(settings))
         channel = await connection.channel(publisher_confirms=False)
         try:
             await topology.declare(channel)
         except TopologyError as exc:
-            return [Finding("broker", "RabbitMQ answers"), Finding("topology", str(exc), "see above")]
+            remedy = "delete what is in the way, if nobody needs it, or choose another amqp.prefix"
+            return [Finding("broker", "RabbitMQ answers"), Finding("topology", str(exc), remedy)]
         except CONNECT_ERRORS as exc:
             remedy = (
                 "RabbitMQ 3.10 or later is needed, and permission to configure, write and read these names"

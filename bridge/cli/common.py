@@ -13,11 +13,14 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from bridge.amqp.link import CONNECT_ERRORS, Channel, Connection, connect
+from bridge.amqp.link import CONNECT_ERRORS, RETRYABLE, Channel, Connection, connect
 from bridge.amqp.publisher import Publisher, PublishFailedError
 from bridge.amqp.topology import Topology, TopologyError
 from bridge.app import catalogue_of, topology_of
-from bridge.core.catalogue import Catalogue
+from bridge.core.catalogue import UNROUTED, Catalogue
+from bridge.core.delivery import Delivery
+from bridge.core.intake import Intake, Verdict
+from bridge.core.names import topic_matches
 from bridge.settings import Settings, SettingsError, load
 
 T = TypeVar("T")
@@ -62,12 +65,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine; trouble with the broker becomes one line, Ctrl-C an exit."""
     try:
         return asyncio.run(work)
+    except typer.Exit:
+        raise
     except (PublishFailedError, TopologyError) as exc:
         fail(str(exc))
-    except CONNECT_ERRORS as exc:
+    except RETRYABLE as exc:
         fail(f"RabbitMQ: {type(exc).__name__}: {exc}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def judge(settings: Settings, catalogue: Catalogue, delivery: Delivery) -> Verdict:
+    """Judge a delivery as the bridge would: the domain whose queue it comes to does."""
+    domain = catalogue.domains[UNROUTED]
+    for bound in catalogue.domains.values():
+        if any(topic_matches(key, delivery.routing_key) for key in bound.binding_keys):
+            domain = bound
+    return Intake(catalogue, domain, body_bytes_max=settings.ingest.body_bytes_max).judge(delivery)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from uuid import uuid4
 
 import typer
 
-from bridge.cli.common import Bus, bus, catalogue_or_exit, console, errors, fail, run, settings_or_exit
+from bridge.cli.common import Bus, bus, catalogue_or_exit, console, errors, fail, judge, run, settings_or_exit
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
 from bridge.core.event import iso_utc
-from bridge.core.intake import Intake, Verdict
 from bridge.settings import Settings
+
+SHORT_BYTES_MAX = 255  # Of a routing key and a message_id (AMQP 0-9-1 section 4.2.5.3).
 
 
 def publish(
@@ -38,15 +39,18 @@ def publish(
     catalogue = catalogue_or_exit(settings)
     body = json.dumps(_payload(catalogue, event_type, data, user=user, example=example)).encode()
     delivery = Delivery(event_type, body, received_at=time.time(), message_id=message_id or uuid4().hex)
-    verdict = _judge(settings, catalogue, delivery)
+    for what, text in (("TYPE", event_type), ("--message-id", delivery.message_id or "")):
+        if len(text.encode(errors="replace")) > SHORT_BYTES_MAX:
+            fail(f"{what} is longer than {SHORT_BYTES_MAX} bytes, which AMQP does not allow")
+    verdict = judge(settings, catalogue, delivery)
     if verdict.refused is not None and not force:
         fail(f"The bridge would refuse this: {verdict.refused.message}. Publish it anyway with --force.")
     run(_publish(settings, delivery))
-    console.print(f"published [bold]{event_type}[/bold], message_id {delivery.message_id}")
+    console.print(f"published {event_type}, message_id {delivery.message_id}", markup=False, soft_wrap=True)
     for entry in verdict.entries:
-        console.print(f"  {entry.key.event_type} → {', '.join(entry.targets)}", markup=False)
+        console.print(f"  {entry.key.event_type} → {', '.join(entry.targets)}", markup=False, soft_wrap=True)
     if verdict.refused is not None:
-        errors.print(f"  it will be dead-lettered: {verdict.refused.message}", markup=False)
+        errors.print(f"  it will be dead-lettered: {verdict.refused.message}", markup=False, soft_wrap=True)
 
 
 def _payload(
@@ -54,7 +58,7 @@ def _payload(
 ) -> dict[str, Any]:
     try:
         given = json.loads(sys.stdin.read() if data == "-" else data)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         fail(f"the payload is not JSON: {exc}")
     if not isinstance(given, dict):
         fail("the payload must be a JSON object")
@@ -70,11 +74,6 @@ def _payload(
         payload["userId"] = user
     payload.setdefault("timestamp", iso_utc(datetime.now(UTC)))
     return payload
-
-
-def _judge(settings: Settings, catalogue: Catalogue, delivery: Delivery) -> Verdict:
-    domain = next(iter(catalogue.domains.values()))
-    return Intake(catalogue, domain, body_bytes_max=settings.ingest.body_bytes_max).judge(delivery)
 
 
 async def _publish(settings: Settings, delivery: Delivery) -> None:

@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 
 from bridge.amqp.source import StockSource
-from bridge.cli.common import bus, catalogue_or_exit, console, run, settings_or_exit
+from bridge.cli.common import bus, catalogue_or_exit, console, judge, run, settings_or_exit
 from bridge.core.delivery import Delivery
-from bridge.core.intake import Fate, Intake, Verdict
+from bridge.core.intake import Fate, Verdict
 from bridge.settings import Settings
 
 
@@ -29,9 +29,6 @@ def tail(
 
 async def _tail(settings: Settings, pattern: str, user: str | None, count: int) -> None:
     catalogue = catalogue_or_exit(settings)
-    intake = Intake(
-        catalogue, next(iter(catalogue.domains.values())), body_bytes_max=settings.ingest.body_bytes_max
-    )
     shown = 0
     async with bus(settings) as connected:
         await connected.topology.declare(connected.channel)
@@ -43,7 +40,7 @@ async def _tail(settings: Settings, pattern: str, user: str | None, count: int) 
         console.print("watching … Ctrl-C ends", style="dim")
         while batch := await source.read():
             for delivery in batch:
-                verdict = intake.judge(delivery)
+                verdict = judge(settings, catalogue, delivery)
                 if _wanted(delivery, verdict, pattern, user):
                     _show(delivery, verdict)
                     shown += 1
@@ -65,11 +62,14 @@ def _show(delivery: Delivery, verdict: Verdict) -> None:
         case Fate.LOGGED:
             for entry in verdict.entries:
                 rooms = escape(", ".join(entry.targets))
-                console.print(
-                    f"{at} [green]{entry.key.event_type}[/green] {escape(verdict.event_id)} → {rooms}"
-                )
+                event_type = entry.key.event_type
+                _line(f"{at} [green]{event_type}[/green] {escape(verdict.event_id)} → {rooms}")
         case Fate.DEAD if verdict.refused is not None:
             why = escape(verdict.refused.message)
-            console.print(f"{at} [red]{name}[/red] {escape(verdict.event_id)} refused: {why}")
+            _line(f"{at} [red]{name}[/red] {escape(verdict.event_id)} refused: {why}")
         case _:
-            console.print(f"{at} [yellow]{name}[/yellow] {escape(verdict.event_id)} {verdict.fate.value}")
+            _line(f"{at} [yellow]{name}[/yellow] {escape(verdict.event_id)} {verdict.fate.value}")
+
+
+def _line(text: str) -> None:
+    console.print(text, soft_wrap=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 from struct import Struct
 from typing import Any
 
@@ -71,7 +72,7 @@ def decode_batch(body: bytes) -> list[Entry]:
             entry, length = _entry(item, body, at)
             entries.append(entry)
             at += length
-    except (ValueError, TypeError, KeyError) as exc:
+    except (ValueError, TypeError, KeyError, OverflowError) as exc:
         raise DamagedError(f"the header cannot be read: {exc}") from exc
     if at != len(body):
         raise DamagedError("the payloads do not fill the message")
@@ -86,12 +87,16 @@ def _entry(item: Any, body: bytes, at: int) -> tuple[Entry, int]:  # noqa: ANN40
         and isinstance(conflate_key, str)
         and isinstance(length, int)
         and length > 1
+        and isinstance(targets, list)
+        and isinstance(targets, list)
         and all(isinstance(room, str) for room in targets)
     ):
         raise DamagedError("an entry's header has wrong types")
     payload = body[at : at + length]
     if len(payload) != length or payload[0] != _OPEN or payload[-1] != _CLOSE:
         raise DamagedError("a payload is cut short or is no JSON object")
+    if not (isfinite(occurred_at) and (expires_at is None or isfinite(expires_at))):
+        raise DamagedError("an entry's times are not finite")
     entry = Entry(
         key=EventKey(event_type, event_id),
         targets=tuple(targets),

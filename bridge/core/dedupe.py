@@ -55,23 +55,30 @@ class RecentKeys:
         self._turned_at = now
 
 
+COPY_SECONDS = 60.0  # An append that was not confirmed is tried again well within this.
+
+
 class Once:
     """Which events are in the log, or about to be: what makes each stand there, and be sent, once.
 
-    Three memories, because they may not stand in for each other: what the log has shown decides
-    what is sent; what this node has logged, shown or not yet, and what it is logging at the moment
-    decide what is logged.
+    Several memories, because they may not stand in for each other. Whether an event is logged is
+    decided by what the log has shown within the window, by what this node has logged, shown or not
+    yet, and by what it is logging at the moment. Whether an entry is sent is decided by the copies
+    that the log has shown shortly before; the log's own time is what counts, so that every node
+    leaves out the same copy.
     """
 
     def __init__(self, *, window_seconds: float, keys_max: int) -> None:
         """Remember for the window; `keys_max` bounds each memory."""
         self._shown = RecentKeys(window_seconds=window_seconds, keys_max=keys_max)
         self._logged = RecentKeys(window_seconds=window_seconds, keys_max=keys_max)
+        self._keys_max = keys_max
+        self._copies = self._no_copies()
         self._logging: set[EventKey] = set()  # At most as many as deliveries are in hand.
 
     def __len__(self) -> int:
         """Return how many keys are remembered."""
-        return len(self._shown) + len(self._logged) + len(self._logging)
+        return len(self._shown) + len(self._logged) + len(self._copies) + len(self._logging)
 
     def claim(self, key: EventKey, now: float) -> bool:
         """Tell whether this event is to be logged; if so, `logged` or `release` must follow."""
@@ -92,14 +99,21 @@ class Once:
             self._logging.discard(key)
             self._logged.remember(key, now)
 
-    def first_shown(self, key: EventKey, now: float) -> bool:
-        """Note that the log has shown an event; tell whether for the first time.
+    def first_shown(self, key: EventKey, logged_at: float) -> bool:
+        """Note that the log has shown an event; tell whether it is no copy of one shown shortly before.
 
-        An append that is not confirmed is tried again, and may have succeeded before. Every node
-        sees the same log, so every node leaves out the same copy.
+        An append that is not confirmed is tried again, and may have succeeded before.
         """
-        self._shown.expire(now)
-        if key in self._shown:
+        self._shown.remember(key, logged_at)
+        self._copies.expire(logged_at)
+        if key in self._copies:
             return False
-        self._shown.remember(key, now)
+        self._copies.remember(key, logged_at)
         return True
+
+    def forget_copies(self) -> None:
+        """Take everything that is shown from now on for new: the log is read again."""
+        self._copies = self._no_copies()
+
+    def _no_copies(self) -> RecentKeys:
+        return RecentKeys(window_seconds=COPY_SECONDS, keys_max=self._keys_max)

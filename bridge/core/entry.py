@@ -45,7 +45,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An entry with the offset that the log gave it."""
+    """An entry with the offset that the log gave it.
+
+    `logged_at` is in seconds since the Unix epoch, 0 when the log does not say.
+    """
 
     offset: int
     entry: Entry
+    logged_at: float = 0.0

@@ -1,16 +1,14 @@
-"""What a session is still owed from the replay window, in order and once.
+"""What a session is still owed from the replay window: in log order, each entry once.
 
 While a replay runs the session is in no room of the hub: newer events wait in the window and come
-in their turn, so that they can neither overtake older ones nor come twice.
-
-`rooms` is always the session's own mapping: room → the offset after which it gets what goes there.
+in their turn, so that they can neither overtake older ones nor come twice. One cursor goes through
+the log for all rooms; a room that asks for older events sets it back, and what had been sent by then
+is remembered as a stretch for each room, so that it is not sent again.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from bridge.core.entry import Logged
@@ -24,76 +22,74 @@ class Owed(NamedTuple):
     room: str
 
 
-@dataclass(slots=True)
-class _LookBack:
-    """A stretch of the log behind the cursor, for rooms that came in with a position of their own."""
-
-    rooms: frozenset[str]
-    after: int
-    up_to: int
-
-
 class Replay:
     """A cursor through the window for one session.
 
-    `cursor` is the offset up to which the session has what goes to its rooms.
+    `rooms` is always the session's own mapping: room → the offset after which it gets what goes there.
     """
 
     def __init__(self, window: Window, *, after: int) -> None:
         """Owe everything after this offset."""
         self._window = window
-        self._look_backs: deque[_LookBack] = deque()
-        self.cursor = after
+        self._read_to = after
+        self._ahead: list[Logged] = []  # Read and not taken yet, the next one last.
+        self._sent: dict[str, dict[int, int]] = {}  # By room, for each stay: after this offset, up to that.
 
     @property
     def done(self) -> bool:
-        """Whether nothing is owed any more; the session can go live at this very moment."""
-        return not self._look_backs and self.cursor >= self._window.head
+        """Whether all has been taken: the session can go live at this very moment."""
+        return not self._ahead and self._read_to >= self._window.head
 
-    def look_back(self, rooms: Collection[str], *, after: int) -> None:
-        """Owe what went to these rooms from `after` up to the cursor as well."""
-        for earlier in self._look_backs:
-            earlier.rooms -= frozenset(rooms)  # They were left meanwhile, and begin anew.
-        self._look_backs.append(_LookBack(frozenset(rooms), after, self.cursor))
+    def look_back(self, rooms: Mapping[str, int], new: Collection[str], *, after: int) -> None:
+        """Owe as well what went to the `new` rooms since `after`; the session was in `rooms` before."""
+        sent_to = self._ahead[-1].offset - 1 if self._ahead else self._read_to
+        for room, start in rooms.items():
+            stays = self._sent.setdefault(room, {})
+            stays[start] = max(stays.get(start, start), sent_to)
+        for room in new:  # Asked for again, whatever was sent when it was joined before.
+            self._sent.pop(room, None)
+        self._ahead = []
+        self._read_to = min(sent_to, after)
 
-    def read(self, rooms: Mapping[str, int], entries_max: int) -> list[Owed] | None:
-        """Return the next entries owed, and move on. There can be none before `done`.
+    def take(self, rooms: Mapping[str, int], *, entries_max: int, bytes_max: int) -> list[Owed] | None:
+        """Return the next entries owed, in order: at least one, as long as there are any.
 
-        None means that the window has left the cursor behind: what is owed is no longer there, and
-        the socket must be closed.
+        None means that what is owed has left the window: the caller must close the socket.
         """
-        if self._look_backs:
-            return self._read_back(self._look_backs[0], rooms, entries_max)
-        if self.cursor < self._window.floor:
-            return None
+        taken: list[Owed] = []
+        bytes_taken = 0
+        while len(taken) < entries_max and not self.done:
+            if not self._ahead and not self._read(rooms, entries_max):
+                return None
+            while self._ahead and len(taken) < entries_max:
+                logged = self._ahead[-1]
+                room = self._room_for(logged, rooms)
+                size = len(logged.entry.payload) if room is not None else 0
+                if taken and bytes_taken + size > bytes_max:
+                    return taken
+                self._ahead.pop()
+                if room is not None:
+                    taken.append(Owed(logged, room))
+                    bytes_taken += size
+        return taken
+
+    def _read(self, rooms: Mapping[str, int], entries_max: int) -> bool:
+        """Read on; False when the window has left the cursor behind."""
+        if self._read_to < self._window.floor:
+            return False
         head = self._window.head
-        found = self._window.read(rooms.keys(), after=self.cursor, up_to=head, entries_max=entries_max)
-        self.cursor = found[-1].offset if len(found) == entries_max else head
-        return [Owed(logged, room) for logged in found if (room := _room_for(logged, rooms)) is not None]
+        found = self._window.read(rooms.keys(), after=self._read_to, up_to=head, entries_max=entries_max)
+        self._read_to = found[-1].offset if len(found) == entries_max else head
+        self._ahead = list(found[::-1])
+        return True
 
-    def _read_back(self, back: _LookBack, rooms: Mapping[str, int], entries_max: int) -> list[Owed] | None:
-        if back.after < self._window.floor:
-            return None
-        later = frozenset().union(*(behind.rooms for behind in self._look_backs if behind is not back))
-        wanted = {room: offset for room, offset in rooms.items() if room in back.rooms}
-        others = {room: offset for room, offset in rooms.items() if room not in back.rooms | later}
-        found = self._window.read(wanted.keys(), after=back.after, up_to=back.up_to, entries_max=entries_max)
-        if len(found) < entries_max:
-            self._look_backs.popleft()
-        else:
-            back.after = found[-1].offset
-        # What another room of the session has brought must not come by this one again.
-        return [
-            Owed(logged, room)
-            for logged in found
-            if (room := _room_for(logged, wanted)) is not None and _room_for(logged, others) is None
-        ]
-
-
-def _room_for(logged: Logged, rooms: Mapping[str, int]) -> str | None:
-    """Return the first target by which a session in these rooms gets an entry, None if by none."""
-    for room in logged.entry.targets:
-        after = rooms.get(room)
-        if after is not None and logged.offset > after:
-            return room
-    return None
+    def _room_for(self, logged: Logged, rooms: Mapping[str, int]) -> str | None:
+        """Return the room by which a session in these rooms is owed an entry, None if it is not owed."""
+        owed_by = None
+        for room in logged.entry.targets:
+            if any(first < logged.offset <= last for first, last in self._sent.get(room, {}).items()):
+                return None
+            after = rooms.get(room)
+            if owed_by is None and after is not None and logged.offset > after:
+                owed_by = room
+        return owed_by

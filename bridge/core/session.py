@@ -36,7 +36,6 @@ from bridge.core.entry import Position
 from bridge.core.errors import BadMessage, TokenRejected
 from bridge.core.limits import TokenBucket
 from bridge.core.replay import Owed, Replay
-from bridge.core.stats import Stats
 from bridge.core.window import Window
 
 
@@ -55,7 +54,6 @@ class SessionRules:
 
     access: AccessRules
     window: Window
-    stats: Stats
     rooms_max: int
     commands_per_second_max: float
     commands_burst_max: int
@@ -75,7 +73,6 @@ class Session:
         "_expiring_said",
         "_identifying",
         "_mistakes",
-        "_owed",
         "_replay",
         "_rules",
         "client_id",
@@ -92,7 +89,6 @@ class Session:
         self._mistakes: TokenBucket | None = None  # Made with the first mistake.
         self._expiring_said = False
         self._replay: Replay | None = None  # Set while older events are owed.
-        self._owed: list[Owed] = []  # Read from the replay and not sent yet, the next one last.
         self.client_id = client_id
         self.principal: Principal | None = None
         self.rooms: dict[str, int] = {}  # Each with the offset after which this session gets what goes there.
@@ -182,23 +178,10 @@ class Session:
         The session is `live` when nothing is left after them. None means that what is owed has left
         the window: the caller must close the socket.
         """
-        taken: list[Owed] = []
-        bytes_taken = 0
-        while self._replay is not None and len(taken) < entries_max:
-            if self._owed:
-                size = len(self._owed[-1].logged.entry.payload)
-                if taken and bytes_taken + size > bytes_max:
-                    break
-                bytes_taken += size
-                taken.append(self._owed.pop())
-            elif self._replay.done:
-                break
-            else:
-                found = self._replay.read(self.rooms, entries_max)
-                if found is None:
-                    return None
-                self._owed = found[::-1]
-        if self._replay is not None and not self._owed and self._replay.done:
+        if self._replay is None:
+            return []
+        taken = self._replay.take(self.rooms, entries_max=entries_max, bytes_max=bytes_max)
+        if self._replay.done:
             self._replay = None
         return taken
 
@@ -292,7 +275,8 @@ class Session:
         was_live = self.live
         if self._replay is None:
             self._replay = Replay(self._rules.window, after=self._rules.window.head)
-        self._replay.look_back(joined, after=since.offset)
+        before = {room: start for room, start in self.rooms.items() if room not in joined}
+        self._replay.look_back(before, joined, after=since.offset)
         return [Say(answer), Leave(tuple(self.rooms)), Resume()] if was_live else [Say(answer)]
 
     def _join(self, rooms: Sequence[str]) -> list[Effect]:
@@ -301,11 +285,7 @@ class Session:
 
     def _reachable(self, since: Position | None) -> Position | None:
         """Return the position if everything after it can be sent again, else None."""
-        if since is None:
-            return None
-        covered = self._rules.window.covers(since)
-        self._rules.stats.resumes["recovered" if covered else "not_recovered"] += 1
-        return since if covered else None
+        return since if since is not None and self._rules.window.covers(since) else None
 
     def _unsubscribe(self, command: Unsubscribe) -> list[Effect]:
         if self.principal is None:

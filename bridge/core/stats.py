@@ -46,9 +46,10 @@ class Stats:
         self.frames_dropped = 0
         self.latency_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Publish to socket, one per event.
         self.sockets_opened = 0
-        self.resumes: Counter[str] = Counter()  # Requests with a position, by outcome.
+        self.resumes_asked = 0  # Commands with a position.
+        self.resumes_recovered = 0  # Those of them that are given all they missed.
         self.commands: Counter[str] = Counter()  # By op.
         self.errors: Counter[str] = Counter()  # Errors sent to clients, by code.
-        self.closes: Counter[int] = Counter()  # By close code.
+        self.closes: Counter[int | str] = Counter()  # By our close code, or `client`.
         self.handshakes_refused: Counter[int] = Counter()  # By HTTP status.
         self.tokens_rejected: Counter[str] = Counter()  # By reason.

@@ -119,7 +119,7 @@ class Window:
 
     def covers(self, since: Position) -> bool:
         """Tell whether everything after this position is here."""
-        return since.epoch == self.epoch and self.floor <= since.offset <= self.head
+        return bool(self.epoch) and since.epoch == self.epoch and self.floor <= since.offset <= self.head
 
     def read(self, rooms: Collection[str], *, after: int, up_to: int, entries_max: int) -> Sequence[Logged]:
         """Return the first `entries_max` entries for any of these rooms with `after` < offset ≤ `up_to`.

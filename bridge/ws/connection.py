@@ -14,7 +14,7 @@ import structlog
 
 from bridge.core.access import Principal
 from bridge.core.close import BAD_PROTOCOL, GOODBYE, SLOW, UNAUTHENTICATED, CloseReason
-from bridge.core.commands import CommandError, Hello, Notice
+from bridge.core.commands import Command, CommandError, Connected, Hello, Notice, Subscribe, Subscribed
 from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
 from bridge.core.entry import Logged
 from bridge.core.errors import BadMessage, TokenRejected
@@ -67,6 +67,8 @@ class Connection(Endpoint):
         """Queue a notice; it goes out with the next flush."""
         if isinstance(notice, CommandError):
             self._server.stats.errors[notice.code] += 1
+        elif isinstance(notice, Connected | Subscribed):
+            self._server.stats.resumes_recovered += notice.recovered
         self.offer(Frame(text_frame(bridge_v1.encode_notice(notice))))
 
     def sweep(self, now: float) -> None:
@@ -84,7 +86,8 @@ class Connection(Endpoint):
         if self._retired or not self._writable:
             return
         owed = self.session.owed(
-            entries_max=REPLAY_ENTRIES_MAX, bytes_max=self._server.limits.outbox.bytes_max // 2
+            entries_max=min(REPLAY_ENTRIES_MAX, max(1, self._server.limits.outbox.frames_max // 2)),
+            bytes_max=self._server.limits.outbox.bytes_max // 2,
         )
         if owed is None:
             self.close(SLOW.because("slow consumer: what it has missed is no longer kept"))
@@ -118,7 +121,7 @@ class Connection(Endpoint):
         if isinstance(hello, BadMessage):
             self.close(BAD_PROTOCOL.because(hello.message))
         elif hello is not None:
-            self._act(self.session.receive(hello, time.time()))
+            self._obey(hello, time.time())
         if self.session.state is State.AWAITING_HELLO:
             self._set_deadline(self._server.limits.hello_seconds_max, self._no_hello)
 
@@ -130,7 +133,13 @@ class Connection(Endpoint):
         except BadMessage as bad:
             self._act(self.session.refuse(bad, now))
             return
-        self._server.stats.commands[type(command).__name__.lower()] += 1
+        self._obey(command, now)
+
+    def _obey(self, command: Command, now: float) -> None:
+        stats = self._server.stats
+        stats.commands[type(command).__name__.lower()] += 1
+        if isinstance(command, Hello | Subscribe) and command.since is not None:
+            stats.resumes_asked += 1
         self._act(self.session.receive(command, now))
 
     def on_retire(self) -> None:
@@ -138,9 +147,9 @@ class Connection(Endpoint):
         self.session.close(GOODBYE)  # Without effect on the wire: that is closing, or gone.
         self._server.hub.leave(self, self.session.rooms)
 
-    def on_lost(self, code: int | None) -> None:
+    def on_lost(self, code: int | None, *, by_client: bool) -> None:
         """Let the server forget this socket."""
-        self._server.lost(self, code)
+        self._server.lost(self, code, by_client=by_client)
 
     def close(self, reason: CloseReason) -> None:
         """Begin the closing handshake; the transport is aborted if it takes too long. Idempotent."""

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-
 class Endpoint(asyncio.Protocol):
     """One client's connection. A subclass says what the messages mean."""
 
@@ -83,7 +82,7 @@ class Endpoint(asyncio.Protocol):
         """End: the client gets nothing more. Called exactly once."""
 
     @abstractmethod
-    def on_lost(self, code: int | None) -> None:
+    def on_lost(self, code: int | None, *, by_client: bool) -> None:
         """Note that the connection is gone. `code` is the close code, None if it was never a WebSocket."""
 
     @abstractmethod
@@ -117,12 +116,13 @@ class Endpoint(asyncio.Protocol):
         """Let go of everything; called exactly once."""
         self._retire()
         self._set_deadline(None)
-        code = None
+        code, by_client = None, False
         if self._wire is not None:
             self._wire.receive_eof()
             sent = self._wire.close_sent  # Ours, or the echo of the client's.
             code = sent.code if sent else CloseCode.ABNORMAL_CLOSURE.value
-        self.on_lost(code)
+            by_client = bool(self._wire.close_rcvd_then_sent)
+        self.on_lost(code, by_client=by_client)
 
     def pause_writing(self) -> None:
         """Hold frames back, and read no more from a client that does not read."""

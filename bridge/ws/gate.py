@@ -30,6 +30,7 @@ HEALTH_PATH = "/healthz"
 HEAD_END = b"\r\n\r\n"
 HEAD_BYTES_MAX = 32_768
 RETRY_AFTER_SECONDS = 5
+ORIGIN_SHOWN_MAX = 200  # Characters.
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class Gate:
             return response
         origin, host = single(request.headers, "Origin"), single(request.headers, "Host")
         if not self._origins.admit(origin, host):
-            log.info("ws.origin_refused", address=address, origin=origin)
+            log.info("ws.origin_refused", address=address, origin=(origin or "")[:ORIGIN_SHOWN_MAX])
             return wire.reject(
                 HTTPStatus.FORBIDDEN, f"the origin {origin} is not allowed (ws.allowed_origins)\n"
             )

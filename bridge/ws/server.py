@@ -66,6 +66,7 @@ class SocketServer:
         verify: Callable[[str], Principal],
         stats: Stats,
         healthy: Callable[[], bool],
+        open_for_sockets: Callable[[], bool],
         cookie_name: str,
         trusted_proxies: Sequence[str],
     ) -> None:
@@ -83,7 +84,9 @@ class SocketServer:
             attempts=attempts,
             stats=stats,
             healthy=healthy,
-            full=lambda: self._draining or len(self.connections) > limits.sockets_max,
+            full=lambda: (
+                self._draining or not open_for_sockets() or len(self.connections) > limits.sockets_max
+            ),
             cookie_name=cookie_name,
             trusted_proxies=trusted_proxies,
         )
@@ -223,7 +226,7 @@ class SocketServer:
             self.loop.call_soon(self._replay_next)
         connection.guarded(connection.replay)
 
-    def lost(self, connection: Connection, code: int | None) -> None:
+    def lost(self, connection: Connection, code: int | None, *, by_client: bool) -> None:
         """Forget a connection that is gone. `code` is the close code, None if it was never a WebSocket."""
         self.connections.discard(connection)
         if not self.connections:
@@ -231,8 +234,9 @@ class SocketServer:
         if connection.slot is not None:
             connection.slot.discard(connection)
         if code is not None:
-            self.stats.closes[code] += 1
-            log.info("ws.closed", **connection.identity(), code=code)
+            # A client may close with any code it likes: those are not ours to have a series each.
+            self.stats.closes["client" if by_client else code] += 1
+            log.info("ws.closed", **connection.identity(), code=code, by_client=by_client)
         principal = connection.session.principal
         if principal is not None:
             self._sockets_of_user[principal.user_id] -= 1

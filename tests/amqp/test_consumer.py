@@ -113,7 +113,7 @@ async def test_stop_finishes_what_is_in_hand(bus: Bus, topology: Topology, worke
         await bus.put("alpha", b"1", b"2")
         await eventually(lambda: worker.in_hand, "a batch in hand")
 
-        await consumer.stop()
+        consumer.stop()
         await bus.put("alpha", b"3")
         worker.go_on.set()
         await asyncio.wait_for(task, SECONDS_MAX)
@@ -128,7 +128,7 @@ async def test_stop_ends_a_consumer_that_is_not_attached(
 ) -> None:
     """Stopped while it waits for the node to be ready, it is done at once."""
     async with running(bus.connection, topology, worker, ready=asyncio.Event().wait) as (consumer, task):  # type: ignore[arg-type] # what it returns is not asked for
-        await consumer.stop()
+        consumer.stop()
 
         await asyncio.wait_for(task, 1.0)
     assert worker.attached == 0

@@ -129,6 +129,17 @@ async def test_late_node_knows_how_far_it_reaches(rabbitmq: SharedBroker, queue:
                 assert missed(late, position) == missed(early, position)
 
 
+@pytest.mark.parametrize("ahead_seconds", [-1000.0, 1000.0])
+async def test_clocks_may_differ(ahead_seconds: float, rabbitmq: SharedBroker, queue: str) -> None:
+    """A node whose clock is far from the broker's, either way, starts all the same and misses nothing."""
+    async with stream_node(rabbitmq.url, queue) as early:
+        await early.append(1, 2)
+        # Where it begins to read, as if its clock were so far ahead.
+        async with stream_node(rabbitmq.url, queue, read_back_seconds=-ahead_seconds) as late:
+            await early.append(3)
+            await eventually(lambda: 3 in late.recorder.numbers, "the new entry")
+
+
 async def test_quiet_log_loses_nobody(rabbitmq: SharedBroker, queue: str) -> None:
     """A node that finds nothing new covers who has come as far as the newest entry."""
     async with stream_node(rabbitmq.url, queue) as early:
@@ -136,7 +147,7 @@ async def test_quiet_log_loses_nobody(rabbitmq: SharedBroker, queue: str) -> Non
         await early.has(1, 2)
         newest = Position(early.log.epoch, early.recorder.received[-1].offset)
 
-    async with stream_node(rabbitmq.url, queue, read_back_seconds=-60.0) as late:
+    async with stream_node(rabbitmq.url, queue, read_back_seconds=0.0) as late:
         assert late.recorder.window.covers(newest)
         await late.append(3)
         await eventually(lambda: 3 in late.recorder.numbers, "the new entry")

@@ -172,12 +172,31 @@ def test_shown_once() -> None:
     """What the log has shown is sent once, and not logged again, whoever logged it."""
     seen = once()
 
-    assert [seen.first_shown(A, 0.0), seen.first_shown(A, 9.9), seen.first_shown(A, 20.0)] == [
+    assert [seen.first_shown(A, 0.0), seen.first_shown(A, 9.9), seen.first_shown(A, 120.0)] == [
         True,
         False,
         True,
     ]
-    assert not seen.claim(A, 29.9)
+    assert not seen.claim(A, 129.9)
+
+
+def test_copies_are_told_by_the_log_s_own_time() -> None:
+    """Two events a quarter of an hour apart are two, although a starting node reads both at once."""
+    seen = Once(window_seconds=600.0, keys_max=1_000)
+
+    assert seen.first_shown(A, 0.0)
+    assert seen.first_shown(A, 900.0)
+
+
+def test_a_log_that_is_read_again_shows_everything_again() -> None:
+    """When the log starts over, what it shows is new, but not logged once more."""
+    seen = once()
+    seen.first_shown(A, 0.0)
+
+    seen.forget_copies()
+
+    assert not seen.claim(A, 1.0)
+    assert seen.first_shown(A, 1.0)
 
 
 def test_logged_is_not_shown() -> None:
@@ -198,4 +217,4 @@ def test_length_of_once() -> None:
         seen.logged([EventKey("x.y", f"l{number}")], 0.0)
     seen.claim(A, 0.0)
 
-    assert len(seen) <= 2 * 10 + 1
+    assert len(seen) <= 3 * 10 + 1

@@ -32,7 +32,6 @@ from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
 from bridge.core.entry import Position
 from bridge.core.errors import BadMessage, TokenRejected
 from bridge.core.session import Session, SessionRules, State
-from bridge.core.stats import Stats
 from bridge.core.window import Window, WindowLimits
 
 NOW = 1_000_000.0
@@ -50,7 +49,6 @@ def rules(**changes: Any) -> SessionRules:  # noqa: ANN401 - any rule
     far = SessionRules(
         access=AccessRules(frozenset({"score"})),
         window=window,
-        stats=Stats(),
         rooms_max=100,
         commands_per_second_max=1_000.0,
         commands_burst_max=1_000,

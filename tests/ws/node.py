@@ -202,7 +202,6 @@ def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
     rules = SessionRules(
         access=AccessRules(frozenset({"device"})),
         window=window,
-        stats=stats,
         **{entry.name: given[entry.name] for entry in fields(SessionRules) if entry.name in names},
     )
     limits = SocketLimits(
@@ -217,6 +216,7 @@ def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
         attempts=KeyedLimiter(RateLimit(options.attempts_per_minute_max, 60.0), keys_max=100),
         verify=options.verify,
         stats=stats,
+        open_for_sockets=lambda: True,
         healthy=lambda: node.healthy,
         cookie_name=COOKIE,
         trusted_proxies=(),
