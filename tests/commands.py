@@ -79,9 +79,7 @@ async def started(
         await process.communicate()
 
 
-async def bridge(
-    *arguments: str, variables: Mapping[str, str], folder: Path, stdin: bytes = b""
-) -> Finished:
+async def bridge(*arguments: str, variables: Mapping[str, str], folder: Path, stdin: bytes = b"") -> Finished:
     """Run `bridge …` to its end. It must not show a traceback."""
     async with (
         asyncio.timeout(COMMAND_SECONDS_MAX),

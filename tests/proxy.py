@@ -19,16 +19,17 @@ class Proxy:
     way go on. `cut` ends the connections there are with a reset; it can follow either.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        """Forward to this address."""
+    def __init__(self, host: str, port: int, *, listen_at: int = 0) -> None:
+        """Forward to this address. `listen_at` is a port, 0 for any that is free."""
         self._target = (host, port)
+        self._listen_at = listen_at
         self._server: asyncio.Server | None = None  # Set while the context is open.
         self._open = asyncio.Event()  # Cleared while bytes are swallowed.
         self._open.set()
         self._relays: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}  # With both ends.
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, self._listen_at)
         return self
 
     async def __aexit__(

@@ -61,9 +61,10 @@ class Bus:
             await channel.set_qos(prefetch_count=1)
             # Not basic.get: a quorum queue with a single active consumer does not know it.
             source = await channel.get_queue(self.queue(name), ensure=False)
-            await source.consume(on_message)
+            tag = await source.consume(on_message)
             async with asyncio.timeout(seconds_max):
                 message = await taken
+            await source.cancel(tag)  # First, or the ack makes room for the next.
             await message.ack()
         return message
 
