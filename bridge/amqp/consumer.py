@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -19,7 +20,10 @@ from bridge.core.health import Health
 log = structlog.get_logger()
 
 BACKOFF_SECONDS_FIRST = 0.1
-BACKOFF_SECONDS_MAX = 30.0
+ATTACH_BACKOFF_SECONDS_MAX = 2.0  # Consumption is to be back within 5 s of the queue being back.
+WORK_BACKOFF_SECONDS_MAX = (
+    30.0  # Work that fails as it begins must not spend its deliveries' limit in a second.
+)
 STEADY_SECONDS = 5.0
 ATTACH_SECONDS_MAX = 10.0
 
@@ -76,10 +80,23 @@ class DomainConsumer:
 
     async def run(self, connection: Connection) -> None:
         """Consume over this connection until stopped or cancelled; come back after every trouble."""
-        backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
-        while not self._stopping.is_set():
+        attaching = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=ATTACH_BACKOFF_SECONDS_MAX)
+        working = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=WORK_BACKOFF_SECONDS_MAX)
+        while True:
+            await unless(self._stopping, self._ready())
+            if self._stopping.is_set():
+                return
+            backoff = attaching
             try:
-                await self._attend(connection, backoff)
+                async with self._attached(connection) as (source, channel):
+                    backoff = working
+                    attaching.reset()
+                    attached_at = time.monotonic()
+                    try:
+                        await self._work(source, channel, connection)
+                    finally:
+                        if time.monotonic() - attached_at > STEADY_SECONDS:
+                            working.reset()
             except RETRYABLE as exc:
                 self._trouble = f"{type(exc).__name__}: {exc}"
                 if not is_open(connection):
@@ -104,24 +121,19 @@ class DomainConsumer:
         if self._source is not None:
             self._source.lose("the broker does not know the consumer")
 
-    async def _attend(self, connection: Connection, backoff: Backoff) -> None:
-        await unless(self._stopping, self._ready())
-        if self._stopping.is_set():
-            return
+    @asynccontextmanager
+    async def _attached(self, connection: Connection) -> AsyncIterator[tuple[StockSource, Channel]]:
+        """Declare everything and attach to the queue, for the length of the context."""
         async with channel_on(connection, confirms=True) as channel:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self._topology.declare(channel)
                 source = StockSource(channel, self.queue_name, prefetch=self._prefetch)
                 await source.start()
             self._source = source
-            attached_at = time.monotonic()
             try:
                 log.info("amqp.consumer_attached", queue=self.queue_name)
                 if self._stopping.is_set():
                     source.stop()
-                await self._work(source, channel, connection)
+                yield source, channel
             finally:
                 self._source = None
-                # Work that fails as soon as it begins must not spend the deliveries' limit in a second.
-                if time.monotonic() - attached_at > STEADY_SECONDS:
-                    backoff.reset()

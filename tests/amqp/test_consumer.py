@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
+from bridge.amqp import consumer
 from bridge.amqp.consumer import DomainConsumer
 from bridge.amqp.link import Channel, Connection, connect
 from bridge.amqp.publisher import PublishFailedError
@@ -60,10 +62,10 @@ async def running(
     ready: Callable[[], Awaitable[None]] = at_once,
 ) -> AsyncIterator[tuple[DomainConsumer, asyncio.Task[None]]]:
     """Run a consumer of `alpha` for the length of the context."""
-    consumer = DomainConsumer(topology.domains[0], topology, worker.work, ready=ready, prefetch=100)
-    task = asyncio.create_task(consumer.run(connection))
+    own = DomainConsumer(topology.domains[0], topology, worker.work, ready=ready, prefetch=100)
+    task = asyncio.create_task(own.run(connection))
     try:
-        yield consumer, task
+        yield own, task
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -79,15 +81,15 @@ async def test_it_declares_attaches_and_works(bus: Bus, alpha: Domain, worker: W
     """On a broker where nothing stands yet it declares everything, attaches and works; its health says so."""
     topology = Topology(bus.names, [alpha], delivery_limit=3)
 
-    async with running(bus.connection, topology, worker) as (consumer, _):
-        assert not consumer.health().ok
-        await eventually(lambda: consumer.attached, "attached")
+    async with running(bus.connection, topology, worker) as (attached, _):
+        assert not attached.health().ok
+        await eventually(lambda: attached.attached, "attached")
         await bus.publish("alpha.happened", b"1")
         await eventually(lambda: worker.bodies == [b"1"], "the event")
-        assert consumer.health().ok
-        assert consumer.health().part == bus.queue("alpha")
+        assert attached.health().ok
+        assert attached.health().part == bus.queue("alpha")
 
-    assert not consumer.attached
+    assert not attached.attached
 
 
 async def test_it_waits_until_it_can_work(bus: Bus, topology: Topology, worker: Worker) -> None:
@@ -97,10 +99,10 @@ async def test_it_waits_until_it_can_work(bus: Bus, topology: Topology, worker: 
     async def wait() -> None:
         await ready.wait()
 
-    async with running(bus.connection, topology, worker, ready=wait) as (consumer, _):
+    async with running(bus.connection, topology, worker, ready=wait) as (attached, _):
         await bus.put("alpha", b"1")
         await eventually(lambda: _counts(bus, waiting=1, consumers=0), "the event, waiting")
-        assert not consumer.attached
+        assert not attached.attached
 
         ready.set()
         await eventually(lambda: worker.bodies == [b"1"], "the event")
@@ -108,12 +110,12 @@ async def test_it_waits_until_it_can_work(bus: Bus, topology: Topology, worker: 
 
 async def test_stop_finishes_what_is_in_hand(bus: Bus, topology: Topology, worker: Worker) -> None:
     """Stopped amid a batch, it finishes and acks that, takes nothing more, and is done."""
-    async with running(bus.connection, topology, worker) as (consumer, task):
+    async with running(bus.connection, topology, worker) as (attached, task):
         worker.go_on.clear()
         await bus.put("alpha", b"1", b"2")
         await eventually(lambda: worker.in_hand, "a batch in hand")
 
-        consumer.stop()
+        attached.stop()
         await bus.put("alpha", b"3")
         worker.go_on.set()
         await asyncio.wait_for(task, SECONDS_MAX)
@@ -127,8 +129,8 @@ async def test_stop_ends_a_consumer_that_is_not_attached(
     bus: Bus, topology: Topology, worker: Worker
 ) -> None:
     """Stopped while it waits for the node to be ready, it is done at once."""
-    async with running(bus.connection, topology, worker, ready=asyncio.Event().wait) as (consumer, task):  # type: ignore[arg-type] # what it returns is not asked for
-        consumer.stop()
+    async with running(bus.connection, topology, worker, ready=asyncio.Event().wait) as (attached, task):  # type: ignore[arg-type] # what it returns is not asked for
+        attached.stop()
 
         await asyncio.wait_for(task, 1.0)
     assert worker.attached == 0
@@ -136,8 +138,8 @@ async def test_stop_ends_a_consumer_that_is_not_attached(
 
 async def test_queue_deleted_under_it_is_made_again(bus: Bus, topology: Topology, worker: Worker) -> None:
     """When its queue is deleted, it is declared anew, bound, and consumed within 5 s."""
-    async with running(bus.connection, topology, worker) as (consumer, _):
-        await eventually(lambda: consumer.attached, "attached")
+    async with running(bus.connection, topology, worker) as (attached, _):
+        await eventually(lambda: attached.attached, "attached")
 
         await bus.channel.queue_delete(bus.queue("alpha"))
 
@@ -151,8 +153,8 @@ async def test_failed_work_is_done_again(
     fault: Exception, bus: Bus, topology: Topology, worker: Worker
 ) -> None:
     """When the work fails for now, nothing is acked, and it attaches again and gets everything again."""
-    async with running(bus.connection, topology, worker) as (consumer, _):
-        await eventually(lambda: consumer.attached, "attached")
+    async with running(bus.connection, topology, worker) as (attached, _):
+        await eventually(lambda: attached.attached, "attached")
         worker.fail = fault
         await bus.put("alpha", b"1", b"2", b"3")
 
@@ -172,10 +174,10 @@ async def test_fault_of_ours_is_loud(bus: Bus, topology: Topology, worker: Worke
 
 async def test_doubt_attaches_anew(bus: Bus, topology: Topology, worker: Worker) -> None:
     """Told that the broker does not know its consumer, it attaches again."""
-    async with running(bus.connection, topology, worker) as (consumer, _):
-        await eventually(lambda: consumer.attached, "attached")
+    async with running(bus.connection, topology, worker) as (attached, _):
+        await eventually(lambda: attached.attached, "attached")
 
-        consumer.doubt()
+        attached.doubt()
 
         await eventually(lambda: worker.attached == 2, "attached again", seconds_max=BACK_SECONDS_MAX)
         await eventually(lambda: _counts(bus, waiting=0, consumers=1), "one consumer")
@@ -185,13 +187,28 @@ async def test_conflict_is_told_and_outlived(bus: Bus, topology: Topology, worke
     """While its queue cannot be declared its health names the queue; once it can, it attaches."""
     await bus.channel.queue_delete(bus.queue("alpha"))
     await bus.channel.declare_queue(bus.queue("alpha"))
-    async with running(bus.connection, topology, worker) as (consumer, _):
-        await eventually(lambda: f"'{bus.queue('alpha')}'" in consumer.health().detail, "the conflict")
-        assert not consumer.health().ok
+    async with running(bus.connection, topology, worker) as (attached, _):
+        await eventually(lambda: f"'{bus.queue('alpha')}'" in attached.health().detail, "the conflict")
+        assert not attached.health().ok
 
         await bus.channel.queue_delete(bus.queue("alpha"))
 
-        await eventually(lambda: consumer.health().ok, "attached", seconds_max=BACK_SECONDS_MAX)
+        await eventually(lambda: attached.health().ok, "attached", seconds_max=BACK_SECONDS_MAX)
+
+
+async def test_long_conflict_does_not_make_it_slow(
+    bus: Bus, topology: Topology, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its queue could not be declared, it attaches within 5 s once that is mended."""
+    monkeypatch.setattr(consumer, "BACKOFF_SECONDS_FIRST", 60.0)  # As after many tries.
+    monkeypatch.setattr(random, "uniform", lambda _, ceiling: ceiling)
+    await bus.channel.queue_delete(bus.queue("alpha"))
+    await bus.channel.declare_queue(bus.queue("alpha"))
+    async with running(bus.connection, topology, worker) as (attaching, _):
+        await eventually(lambda: "PRECONDITION_FAILED" in attaching.health().detail, "the conflict")
+        await bus.channel.queue_delete(bus.queue("alpha"))
+
+        await eventually(lambda: attaching.attached, "attached", seconds_max=BACK_SECONDS_MAX)
 
 
 async def test_cancellation_acks_nothing(bus: Bus, topology: Topology, worker: Worker) -> None:
@@ -212,14 +229,14 @@ async def test_lost_connection_ends_the_run(
     async with (
         proxied(rabbitmq.url) as (proxy, url),
         await connect(url, "test") as connection,
-        running(connection, topology, worker) as (consumer, task),
+        running(connection, topology, worker) as (attached, task),
     ):
-        await eventually(lambda: consumer.attached, "attached")
+        await eventually(lambda: attached.attached, "attached")
 
         await proxy.cut()
 
         await asyncio.wait_for(task, SECONDS_MAX)
-        assert not consumer.attached
+        assert not attached.attached
 
 
 async def test_another_node_takes_over(bus: Bus, topology: Topology, rabbitmq: SharedBroker) -> None:

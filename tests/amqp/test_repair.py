@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 
-from bridge.amqp import probe
-from bridge.amqp.link import connect
+from bridge.amqp import link, probe
+from bridge.amqp.link import Connection, connect
 from bridge.amqp.topology import Names
 from bridge.app import Bridge
 from bridge.settings import load
@@ -24,6 +24,7 @@ from tests.servers import Prefix, SharedBroker
 
 BACK_SECONDS_MAX = 5.0
 NOTICE_SECONDS_MAX = 10.0
+SECONDS_MAX = 15.0
 USER = "u1"
 
 
@@ -224,6 +225,41 @@ async def test_black_hole_is_noticed(rabbitmq: SharedBroker, prefix: Prefix, bus
         proxy.forward()
         await eventually(lambda: bridge.ready, "ready", seconds_max=BACK_SECONDS_MAX)
         await arrives(bridge, *range(1, 50))
+
+
+async def test_alarm_is_not_taken_for_death(
+    broker_node: PrivateNode, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is short of memory and takes nothing is waited for, on the connections there are."""
+    times_blocked = 0
+    ask = link._blocked
+
+    async def asked(connection: Connection) -> bool:
+        nonlocal times_blocked
+        blocked = await ask(connection)
+        times_blocked += blocked
+        return blocked
+
+    monkeypatch.setattr(link, "_blocked", asked)
+    monkeypatch.setattr(link, "PULSE_SECONDS", 0.1)
+    monkeypatch.setattr(link, "PULSE_SECONDS_MAX", 0.5)
+    async with bridge_on(broker_node.url, prefix):
+        pass
+    async with bus_at(broker_node.url, prefix) as bus:
+        await publish(bus, 1)
+        await bus.publish("quota.deduct", b"to be dead-lettered, which the alarm does not allow")
+        await publish(bus, 2)
+    await asyncio.to_thread(broker_node.ctl, "set_vm_memory_high_watermark", "0.00001")
+    try:
+        async with bridge_on(broker_node.url, prefix) as bridge:
+            await eventually(lambda: times_blocked >= 3, "an alarm")
+            assert bridge.stats.reconnects == 0
+
+            await asyncio.to_thread(broker_node.ctl, "set_vm_memory_high_watermark", "0.8")
+            await arrives(bridge, 1, 2, seconds_max=SECONDS_MAX)
+            assert bridge.stats.reconnects == 0
+    finally:
+        await asyncio.to_thread(broker_node.ctl, "set_vm_memory_high_watermark", "0.8")
 
 
 async def test_killed_broker_loses_nothing(broker_node: PrivateNode, prefix: Prefix) -> None:

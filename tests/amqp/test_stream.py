@@ -29,8 +29,9 @@ SECONDS_MAX = 15.0
 
 
 @pytest.fixture(autouse=True)
-def _quick_to_believe_a_stream_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick_to_believe_that_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "EMPTY_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "FIRST_SECONDS_MAX", 2.0)
 
 
 @pytest.fixture
