@@ -107,6 +107,16 @@ def topology_of(settings: Settings, catalogue: Catalogue) -> Topology:
     )
 
 
+def retention_of(settings: Settings) -> Retention:
+    """Return how much of the log is kept, if it is a stream."""
+    log_settings = settings.event_log
+    return Retention(
+        log_settings.retention_seconds_max,
+        log_settings.retention_bytes_max,
+        read_back_seconds=max(log_settings.window_seconds_max, settings.ingest.dedupe_seconds),
+    )
+
+
 def tls_of(settings: Settings) -> ssl.SSLContext | None:
     """Return the TLS context of the public port, None for plain TCP.
 
@@ -162,12 +172,7 @@ class Bridge:
         self._ingests: dict[str, Ingest] = {}
         self._stream: StreamLog | None = None  # Set once, here; None when the log is in memory.
         if settings.event_log.kind == "stream":
-            retention = Retention(
-                settings.event_log.retention_seconds_max,
-                settings.event_log.retention_bytes_max,
-                read_back_seconds=max(settings.event_log.window_seconds_max, settings.ingest.dedupe_seconds),
-            )
-            self._stream = StreamLog(self._names.log, retention, self._reader, self.stats)
+            self._stream = StreamLog(self._names.log, retention_of(settings), self._reader, self.stats)
         else:
             self._memory = MemoryLog(epoch=uuid4().hex, reader=self._reader)
         self._consumers = [

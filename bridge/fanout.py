@@ -35,6 +35,7 @@ class Member(Protocol):
 
 
 M = TypeVar("M", bound=Member)
+AGE_SECONDS_MAX = 3_600.0  # Counted at most: a publisher's wrong clock is not our latency.
 JOINED_BYTES_MAX = 65_536  # Of one write, so that a client which falls behind is noticed between two.
 
 
@@ -120,7 +121,8 @@ class Fanout(Generic[M]):
     def _observe(self, sent: Iterable[Logged]) -> None:
         written_at = time.time()
         for logged in sent:
-            self._stats.latency_seconds.observe(max(0.0, written_at - logged.entry.occurred_at))
+            age_seconds = written_at - logged.entry.occurred_at
+            self._stats.latency_seconds.observe(min(max(0.0, age_seconds), AGE_SECONDS_MAX))
 
 
 def _bounded(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:

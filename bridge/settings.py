@@ -62,7 +62,9 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 class _Section(BaseModel):
     # Input stays out of errors: it could be a secret, and an error could come into a traceback.
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class Amqp(_Section):
@@ -158,8 +160,8 @@ class Ws(_Section):
     sockets_max: int = Field(default=15_000, ge=1)
     sockets_per_user_max: int = Field(default=50, ge=1)
     rooms_per_socket_max: int = Field(default=100, ge=1)
-    commands_per_second_max: float = Field(default=20.0, gt=0)
-    commands_burst_max: int = Field(default=40, ge=1)
+    commands_per_second_max: float = Field(default=20.0, gt=0, le=10_000)
+    commands_burst_max: int = Field(default=40, ge=1, le=100_000)
     mistakes_max: int = Field(default=20, ge=1)
     message_bytes_max: int = Field(default=65_536, ge=1_024, le=16_777_216)
     outbox_frames_max: int = Field(default=1_000, ge=1)
@@ -168,7 +170,7 @@ class Ws(_Section):
     handshake_seconds_max: float = Field(default=10.0, gt=0)
     hello_seconds_max: float = Field(default=10.0, gt=0)
     close_seconds_max: float = Field(default=5.0, gt=0)
-    ping_interval_seconds: float = Field(default=25.0, ge=1)
+    ping_interval_seconds: float = Field(default=25.0, ge=1, le=3_600)
     expiring_notice_seconds: float = Field(default=60.0, ge=0)
 
     @field_validator("trusted_proxies")

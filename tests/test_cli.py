@@ -125,16 +125,20 @@ async def test_check_finds_ports_taken(variables: dict[str, str], tmp_path: Path
     assert "set admin.port" in finished.out
 
 
-async def test_check_finds_a_conflict(variables: Mapping[str, str], bus: Bus, tmp_path: Path) -> None:
-    """With something else in a queue's place, check names it."""
-    await bus.channel.queue_delete(bus.queue("quota"))
-    await bus.channel.declare_queue(bus.queue("quota"))
+@pytest.mark.parametrize("queue", ["quota", "log"])
+async def test_check_finds_a_conflict(
+    queue: str, variables: dict[str, str], bus: Bus, tmp_path: Path
+) -> None:
+    """With something else in the place of a queue, or of the log, check names it."""
+    await bus.channel.queue_delete(bus.queue(queue))
+    await bus.channel.declare_queue(bus.queue(queue))
+    variables["BRIDGE_EVENT_LOG__KIND"] = "stream"
 
     finished = await bridge("check", variables=variables, folder=tmp_path)
 
     assert finished.status == 1
     assert parts(finished)["topology"] is False
-    assert f"'{bus.queue('quota')}'" in finished.out
+    assert f"'{bus.queue(queue)}'" in finished.out
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])

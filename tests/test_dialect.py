@@ -121,7 +121,7 @@ BAD_MESSAGES: list[tuple[str | bytes, str, str, object]] = [
     (
         json.dumps({"op": "subscribe", "rooms": ["x"] * 1_001}),
         "bad_message",
-        "at most 1000 rooms in one command",
+        "at most 200 rooms in one command",
         None,
     ),
     ('{"op": "subscribe", "rooms": [], "since": 5, "id": 1}', "bad_position", SINCE, 1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -21,9 +20,7 @@ log = structlog.get_logger()
 
 BACKOFF_SECONDS_FIRST = 0.1
 ATTACH_BACKOFF_SECONDS_MAX = 2.0  # Consumption is to be back within 5 s of the queue being back.
-WORK_BACKOFF_SECONDS_MAX = (
-    30.0  # Work that fails as it begins must not spend its deliveries' limit in a second.
-)
+WORK_BACKOFF_SECONDS_MAX = 30.0  # Work that fails at once must not spend its deliveries' limit soon.
 STEADY_SECONDS = 5.0
 ATTACH_SECONDS_MAX = 10.0
 
@@ -91,12 +88,11 @@ class DomainConsumer:
                 async with self._attached(connection) as (source, channel):
                     backoff = working
                     attaching.reset()
-                    attached_at = time.monotonic()
+                    steady = asyncio.get_running_loop().call_later(STEADY_SECONDS, working.reset)
                     try:
                         await self._work(source, channel, connection)
                     finally:
-                        if time.monotonic() - attached_at > STEADY_SECONDS:
-                            working.reset()
+                        steady.cancel()
             except RETRYABLE as exc:
                 self._trouble = f"{type(exc).__name__}: {exc}"
                 if not is_open(connection):

@@ -11,7 +11,7 @@ from typing import Any
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
-from bridge.amqp.publisher import ANONYMOUS, HEADER_PREFIX, PASSED_ON, Publisher
+from bridge.amqp.publisher import ANONYMOUS, HEADER_PREFIX, PASSED_ON, ROUTING_HEADERS, Publisher
 from bridge.amqp.topology import Names
 
 ID_CHARACTERS = 12
@@ -113,7 +113,9 @@ def _letter(message: AbstractIncomingMessage) -> DeadLetter:
     death: dict[str, Any] = {}
     if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict):
         death = deaths[0]
-    keys = death.get("routing-keys") or [message.routing_key or ""]
+    keys = death.get("routing-keys")
+    if not isinstance(keys, list) or not keys:
+        keys = [message.routing_key or ""]
     domain = str(headers.get(f"{HEADER_PREFIX}domain") or str(death.get("queue", "")).rpartition(".")[2])
     routing_key = str(headers.get(f"{HEADER_PREFIX}routing-key") or keys[0])
     reason = str(headers.get(f"{HEADER_PREFIX}reason") or death.get("reason") or "unknown")
@@ -148,7 +150,10 @@ def _properties(letter: DeadLetter) -> dict[str, Any]:
     headers = {
         key: value
         for key, value in original.headers.items()
-        if not key.startswith((HEADER_PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count"))
+        if key not in ROUTING_HEADERS
+        and not key.startswith(
+            (HEADER_PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count")
+        )
     }
     return {
         "headers": headers,

@@ -43,6 +43,10 @@ class Probe:
             missing = await self._turn(connection, repair=turn % PROBES_PER_REPAIR == 0)
             if missing:
                 await self._turn(connection, repair=True)
+                # A queue that is deleted and made again at once can keep a consumer that nothing
+                # reaches, and the broker does not say so.
+                for consumer in self._consumers:
+                    consumer.doubt()
 
     async def _turn(self, connection: Connection, *, repair: bool) -> bool:
         """Look, and tell whether something is missing."""

@@ -26,6 +26,9 @@ PASSED_ON = ("app_id", "correlation_id", "priority", "reply_to", "type")
 Not `user_id`, which the broker takes only from that user, nor `expiration`, which would end the letter.
 """
 CONFIRM_SECONDS_MAX = 10.0
+# Through these RabbitMQ routes copies of a message to further queues
+# (https://www.rabbitmq.com/docs/sender-selected): ours are to go where we send them.
+ROUTING_HEADERS = ("CC", "BCC")
 HEADERS_BYTES_MAX = 120_000  # RabbitMQ's frame_max is 131,072, with the other properties beside them.
 
 
@@ -92,7 +95,11 @@ class Publisher:
             DeadLettersFullError: there is no room.
             PublishFailedError: it is not safe there; do not ack the delivery.
         """
-        theirs = {key: value for key, value in delivery.headers.items() if not key.startswith(HEADER_PREFIX)}
+        theirs = {
+            key: value
+            for key, value in delivery.headers.items()
+            if not key.startswith(HEADER_PREFIX) and key not in ROUTING_HEADERS
+        }
         ours: dict[str, Any] = {
             f"{HEADER_PREFIX}reason": refused.reason.value,
             f"{HEADER_PREFIX}field": refused.field,
@@ -126,5 +133,5 @@ def _fits(headers: Mapping[str, Any]) -> bool:
     """Tell whether headers can be written at all, and fit the one frame that properties must fit."""
     try:
         return len(encode.field_table(dict(headers))) <= HEADERS_BYTES_MAX
-    except (TypeError, ValueError, OverflowError, StructError):
+    except (TypeError, ValueError, OverflowError, RecursionError, StructError):
         return False

@@ -64,6 +64,30 @@ class Retention:
     read_back_seconds: float
 
 
+async def declare_stream(channel: Channel, queue_name: str, retention: Retention) -> None:
+    """Declare the stream.
+
+    Raises:
+        TopologyError: it exists with other arguments.
+    """
+    try:
+        await channel.declare_queue(
+            queue_name,
+            durable=True,
+            arguments={
+                "x-queue-type": "stream",
+                "x-max-age": f"{retention.age_seconds_max}s",
+                "x-max-length-bytes": retention.bytes_max,
+                "x-stream-max-segment-size-bytes": min(SEGMENT_BYTES_MAX, retention.bytes_max),
+            },
+        )
+    except ChannelPreconditionFailed as exc:
+        raise TopologyError(
+            f"RabbitMQ refuses a declaration: {exc}. The stream exists with other arguments: set "
+            "event_log.retention_… to what they were, or delete it: then every client has to start over"
+        ) from exc
+
+
 class StreamLog:
     """Reads the stream on one connection after another, and tells where it is."""
 
@@ -141,7 +165,7 @@ class StreamLog:
 
     async def _attend(self, connection: Connection, backoff: Backoff) -> None:
         async with channel_on(connection, confirms=True) as channel:
-            await self._declare(channel)
+            await declare_stream(channel, self.queue_name, self._retention)
             first_offset, epoch = await self._first(connection, channel)
             since = datetime.now(UTC) - timedelta(seconds=self._retention.read_back_seconds)
             newest = await self._newest(connection, channel, epoch)
@@ -178,24 +202,6 @@ class StreamLog:
         self._caught_up.set()
         self.known = True
         log.info("log.caught_up", queue=self.queue_name, epoch=self._epoch, next_offset=self._next)
-
-    async def _declare(self, channel: Channel) -> None:
-        try:
-            await channel.declare_queue(
-                self.queue_name,
-                durable=True,
-                arguments={
-                    "x-queue-type": "stream",
-                    "x-max-age": f"{self._retention.age_seconds_max}s",
-                    "x-max-length-bytes": self._retention.bytes_max,
-                    "x-stream-max-segment-size-bytes": min(SEGMENT_BYTES_MAX, self._retention.bytes_max),
-                },
-            )
-        except ChannelPreconditionFailed as exc:
-            raise TopologyError(
-                f"RabbitMQ refuses a declaration: {exc}. The stream exists with other arguments: set "
-                "event_log.retention_… to what they were, or delete it: then every client has to start over"
-            ) from exc
 
     async def _first(self, connection: Connection, marking: Channel) -> tuple[int, str]:
         """Return the offset and the epoch of the oldest message kept; begin a life if there is none."""

@@ -5,7 +5,7 @@ it cannot read one aiormq ends the connection: a single odd message (a time in m
 would stop every domain, come back, and stop them again. And what pamqp has read it cannot always
 write again, which a dead letter has to be.
 
-    reading    a time past the year 9999 → None · bytes that are not UTF-8, where text must be → U+FFFD
+    reading    a time past the year 9999 → None · bytes that are not UTF-8, where text must be → escaped
     writing    a float with all its digits · long text that was not UTF-8 as it came · what else pamqp
                refuses, as text
 """
@@ -23,6 +23,7 @@ _DOUBLE = Struct(">d")
 _LENGTH = Struct(">I")
 
 _timestamp = decode.timestamp
+_field_array = decode.field_array
 _encode_table_value = encode.encode_table_value
 
 
@@ -44,8 +45,8 @@ def _read_timestamp(value: bytes) -> tuple[int, datetime | None]:
 
 def _read_short_text(value: bytes) -> tuple[int, str]:
     end = value[0] + 1
-    text = value[1:end].decode(errors="replace")
-    # U+FFFD is three bytes long, and what was read must be short enough to be written again.
+    text = value[1:end].decode(errors="backslashreplace")
+    # Escaped, so that two ids stay two; and short enough to be written again.
     return end, text.encode()[:SHORT_BYTES_MAX].decode(errors="ignore")
 
 
@@ -53,12 +54,22 @@ def _read_table(value: bytes) -> tuple[int, dict[str, Any]]:
     end = _LENGTH.unpack_from(value)[0] + _LENGTH.size
     at = _LENGTH.size
     table: dict[str, Any] = {}
-    while at < end:
-        used, key = _read_short_text(value[at:end])
-        at += used
-        used, table[key] = decode.embedded_value(value[at:end])
-        at += used
+    try:
+        while at < end:
+            used, key = _read_short_text(value[at:end])
+            at += used
+            used, table[key] = decode.embedded_value(value[at:end])
+            at += used
+    except RecursionError:  # Nested deeper than anybody means.
+        return end, {}
     return end, table
+
+
+def _read_array(value: bytes) -> tuple[int, list[Any]]:
+    try:
+        return _field_array(value)
+    except RecursionError:
+        return _LENGTH.unpack_from(value)[0] + _LENGTH.size, []
 
 
 def _write_table_value(value: Any) -> bytes:  # noqa: ANN401 - whatever a table can hold
@@ -78,4 +89,5 @@ _INSTEAD: dict[Any, Any] = {
     decode.timestamp: _read_timestamp,
     decode.short_str: _read_short_text,
     decode.field_table: _read_table,
+    decode.field_array: _read_array,
 }

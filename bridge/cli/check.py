@@ -12,8 +12,9 @@ import typer
 from rich.markup import escape
 
 from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, connect
+from bridge.amqp.stream import declare_stream
 from bridge.amqp.topology import TopologyError
-from bridge.app import catalogue_of, tls_of, token_rules_of, topology_of
+from bridge.app import catalogue_of, retention_of, tls_of, token_rules_of, topology_of
 from bridge.auth.tokens import TokenVerifier, make_token
 from bridge.cli.common import console
 from bridge.core.errors import TokenRejected
@@ -110,6 +111,8 @@ async def _broker(settings: Settings) -> list[Finding]:
         channel = await connection.channel(publisher_confirms=False)
         try:
             await topology.declare(channel)
+            if settings.event_log.kind == "stream":
+                await declare_stream(channel, topology.names.log, retention_of(settings))
         except TopologyError as exc:
             remedy = "delete what is in the way, if nobody needs it, or choose another amqp.prefix"
             return [Finding("broker", "RabbitMQ answers"), Finding("topology", str(exc), remedy)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -29,6 +29,9 @@ from pydantic.alias_generators import to_camel
 from bridge.core.rooms import ROOM_ID_PATTERN, user_room
 
 TEXT_CHARACTERS_MAX = 4096
+MONEY_DIGITS_MAX, MONEY_PLACES_MAX = 38, 18
+MONEY_TEXT_CHARACTERS_MAX = 64
+_ODD_IN_AMOUNT = re.compile(r"[^0-9A-Za-z+.\-]", re.ASCII)  # Letters: an exponent, NaN; pydantic tells.
 IDENTIFIER_CHARACTERS_MAX = 255
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # How every one begins.
 
@@ -70,6 +73,32 @@ def _plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def _money_text(value: Decimal) -> str:
     return format(value, "f")
+
+
+def _plain_amount(value: object) -> object:
+    """Stop what Decimal takes and nobody means: `1_000`, `" 1 "`, zeros without end."""
+    if isinstance(value, str):
+        if len(value) > MONEY_TEXT_CHARACTERS_MAX:
+            raise ValueError(f"must have at most {MONEY_DIGITS_MAX} digits")
+        if _ODD_IN_AMOUNT.search(value):
+            raise ValueError('must be a number, such as "29.90"')
+    if isinstance(value, str | Decimal) and _is_zero(value):
+        return Decimal(0)  # Whatever its exponent, which would be written out.
+    return _not_bool(value)
+
+
+def _is_zero(value: str | Decimal) -> bool:
+    """Tell whether this is a zero, of any sign, with so many places as no amount has."""
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return False
+    exponent = number.as_tuple().exponent
+    return (
+        number.is_finite()
+        and not number
+        and not (-MONEY_PLACES_MAX <= int(exponent) <= 0 and not number.is_signed())
+    )
 
 
 def _not_bool(value: object) -> object:
@@ -129,8 +158,8 @@ Percent = Annotated[
 
 Money = Annotated[
     Decimal,
-    BeforeValidator(_not_bool),
-    Field(max_digits=38, decimal_places=18, allow_inf_nan=False),
+    BeforeValidator(_plain_amount),
+    Field(max_digits=MONEY_DIGITS_MAX, decimal_places=MONEY_PLACES_MAX, allow_inf_nan=False),
     PlainSerializer(_money_text, return_type=str),
 ]
 """An exact amount of money. Number or text in; always text out, since JSON.parse would round a number."""

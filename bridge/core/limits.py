@@ -18,15 +18,15 @@ class TokenBucket:
         self._tokens = burst
         self._updated_at = float("-inf")
 
-    def take(self, now: float) -> float:
-        """Take one token. Returns 0.0 when there was one, else the seconds until there will be."""
+    def take(self, now: float, tokens: int = 1) -> float:
+        """Take tokens. Returns 0.0 when there were enough, else the seconds until there will be."""
         elapsed = max(0.0, now - self._updated_at)
         self._tokens = min(self._burst, self._tokens + elapsed * self._rate_per_second)
         self._updated_at = now
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
+        if self._tokens >= tokens:
+            self._tokens -= tokens
             return 0.0
-        return (1.0 - self._tokens) / self._rate_per_second
+        return (tokens - self._tokens) / self._rate_per_second
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class SessionRules:
 
 
 MISTAKES_FORGIVEN_PER_SECOND = 0.2
+ROOMS_PER_CREDIT = 20  # So many rooms cost as much as one more command.
 
 
 class Session:
@@ -98,7 +99,7 @@ class Session:
         """Handle a command. `now` is in seconds since the Unix epoch."""
         if self.state is State.CLOSED:
             return []
-        wait_seconds = self._take_command(now)
+        wait_seconds = self._take_command(command, now)
         if wait_seconds:
             return self.refuse(
                 BadMessage(
@@ -204,13 +205,15 @@ class Session:
         self.state = State.CLOSED
         return [Close(reason)]
 
-    def _take_command(self, now: float) -> float:
+    def _take_command(self, command: Command, now: float) -> float:
+        """Charge for a command, by what it asks for; return the seconds to wait if there is no credit."""
         if self._commands is None:
             self._commands = TokenBucket(
                 rate_per_second=self._rules.commands_per_second_max,
                 burst=self._rules.commands_burst_max,
             )
-        return self._commands.take(now)
+        rooms = 0 if isinstance(command, Ping | Auth) else len(command.rooms)
+        return self._commands.take(now, 1 + rooms // ROOMS_PER_CREDIT)
 
     def _hello(self, command: Command, now: float) -> list[Effect]:
         if self.state is State.IDENTIFYING:

@@ -37,7 +37,7 @@ from bridge.core.event import iso_utc
 from bridge.core.outbox import Gap
 
 SUBPROTOCOL = "bridge.v1"
-ROOMS_PER_COMMAND_MAX = 1_000
+ROOMS_PER_COMMAND_MAX = 200
 COMMAND_ID_CHARACTERS_MAX = 128
 COMMAND_ID_MAX = 2**53  # JavaScript reads no larger number exactly.
 OFFSET_MAX = 2**63 - 1
