@@ -55,6 +55,13 @@ def exit_with_problems(exc: SettingsError) -> NoReturn:
     raise typer.Exit(os.EX_CONFIG)
 
 
+def visible(text: str) -> str:
+    """Return text of a stranger's as a terminal can show it: control characters do nothing there."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text
+    )
+
+
 def fail(message: str) -> NoReturn:
     """Print what went wrong and exit with status 1."""
     errors.print(message, style="red", markup=False, soft_wrap=True)

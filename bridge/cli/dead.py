@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bridge.amqp.dead import DeadLetter, browse, purge, replay
-from bridge.cli.common import bus, console, fail, run, settings_or_exit
+from bridge.cli.common import bus, console, fail, run, settings_or_exit, visible
 
 app = typer.Typer(help="Look at dead letters, replay or remove them.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def list_letters(reason: Reason = None, domain: DomainName = None, most: Most = 
         table.add_column(title, overflow="fold")
     for letter in letters:
         row = (letter.id, letter.dead_at[:19], letter.domain, letter.routing_key, letter.reason, letter.field)
-        table.add_row(*map(escape, row), str(len(letter.body)))
+        table.add_row(*(escape(visible(cell)) for cell in row), str(len(letter.body)))
     console.print(table)
     counts = Counter(letter.reason for letter in letters)
     summary = ", ".join(f"{count} {name}" for name, count in counts.most_common())
@@ -58,10 +58,12 @@ def show(letter_id: Id) -> None:
         ("message_id", letter.message_id or ""),
         ("dead since", letter.dead_at),
     ):
-        console.print(f"[bold]{title:12}[/bold] {escape(value)}", soft_wrap=True)
+        console.print(f"[bold]{title:12}[/bold] {escape(visible(value))}", soft_wrap=True)
     shown = letter.body[:SHOWN_BYTES_MAX].decode(errors="replace")
     console.print(f"[bold]body[/bold] ({len(letter.body)} bytes)")
-    console.print(shown + ("…" if len(letter.body) > SHOWN_BYTES_MAX else ""), markup=False, soft_wrap=True)
+    console.print(
+        visible(shown) + ("…" if len(letter.body) > SHOWN_BYTES_MAX else ""), markup=False, soft_wrap=True
+    )
 
 
 @app.command("replay")

@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 
 from bridge.amqp.source import StockSource
-from bridge.cli.common import bus, catalogue_or_exit, console, judge, run, settings_or_exit
+from bridge.cli.common import bus, catalogue_or_exit, console, judge, run, settings_or_exit, visible
 from bridge.core.delivery import Delivery
 from bridge.core.intake import Fate, Verdict
 from bridge.settings import Settings
@@ -73,3 +73,8 @@ def _show(delivery: Delivery, verdict: Verdict) -> None:
 
 def _line(text: str) -> None:
     console.print(text, soft_wrap=True)
+
+
+def escape(text: str) -> str:
+    """Return a stranger's text as plain text, for the terminal and for rich."""
+    return escape_markup(visible(text))
