@@ -531,3 +531,32 @@ def test_targets_are_rooms(event_type: EventType, user_id: str, other_id: str) -
             room = parse_room(target)
             assert room is not None
             assert str(room) == target
+
+
+@pytest.mark.parametrize(
+    ("written", "leaves"),
+    [
+        ("0e-300000000", '"0"'),
+        ('"0e-999999999999"', '"0"'),
+        ('"-0"', '"0"'),
+        ('"0.00"', '"0.00"'),
+        ("12.50", '"12.50"'),
+        ("1e5", '"100000"'),
+        ('"1_000"', None),
+        ('" 1 "', None),
+        ('"\uff11\uff12"', None),
+        ('"' + "0" * 100_000 + '"', None),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_amounts_are_as_long_as_they_look(written: str, leaves: str | None) -> None:
+    """An amount leaves as plain digits, and as few as it had; what only Decimal takes for one is refused."""
+    text = f'{{"userId": "u1", "timestamp": "2026-11-21T10:00:00Z", "paymentId": "p1", "amount": {written}}}'
+    payload = jiter.from_json(text.encode(), float_mode="decimal")
+    model = next(one.model for one in CATALOGUE.event_types if one.name == "billing.payment_success")
+
+    if leaves is None:
+        with pytest.raises(ValidationError):
+            model.model_validate(payload)
+    else:
+        assert f'"amount":{leaves}' in model.model_validate(payload).model_dump_json(by_alias=True)

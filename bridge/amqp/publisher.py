@@ -119,7 +119,7 @@ class Publisher:
         }
         if not _fits(headers):
             # One that cannot be written whole is kept without what cannot: the body is what counts.
-            properties = {"headers": ours | {f"{HEADER_PREFIX}headers-dropped": True}}
+            properties["headers"] = ours | {f"{HEADER_PREFIX}headers-dropped": True}
         try:
             await self.publish("", self._names.dead, delivery.body, properties)
         except RefusedByBrokerError as exc:

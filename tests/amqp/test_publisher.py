@@ -39,6 +39,14 @@ def long(text: bytes) -> bytes:
     return b"S" + struct.pack(">I", len(text)) + text
 
 
+def nested(levels: int) -> bytes:
+    """Return a table in a table, so many deep."""
+    inner = table()
+    for _ in range(levels):
+        inner = table((b"t", b"F" + inner))
+    return inner
+
+
 ODD = {
     "timestamp in microseconds": {"timestamp": struct.pack(">Q", 1_700_000_000_000_000)},
     "timestamp of all ones": {"timestamp": b"\xff" * 8},
@@ -51,6 +59,7 @@ ODD = {
     "header with a long decimal": {"headers": table((b"n", b"D\x02" + b"\xff" * 4))},
     "nested headers": {"headers": table((b"t", b"F" + table((b"\xe9", b"T" + b"\xff" * 8))))},
     "header without a value": {"headers": table((b"n", b"V"))},
+    "header that is nested deeply": {"headers": nested(1_500)},
 }
 """What RabbitMQ passes on without a word, and pamqp would not read, or not write again."""
 
@@ -195,6 +204,33 @@ async def test_former_reason_is_replaced(publisher: Publisher, bus: Bus) -> None
     headers = (await bus.take("dead")).headers
     assert "x-bridge-old" not in headers
     assert headers["kept"] == 2
+
+
+@pytest.mark.parametrize("header", ["CC", "BCC"])
+async def test_dead_letter_goes_nowhere_else(header: str, publisher: Publisher, bus: Bus) -> None:
+    """A message that names further queues is buried once: its copies would come back as bad messages."""
+    await bus.put("alpha", b"there before")
+    delivery = Delivery(
+        "alpha.happened", b"bad", received_at=0.0, headers={header: [bus.names.prefix + ".alpha"]}
+    )
+
+    await publisher.bury(delivery, "alpha", REFUSED)
+
+    assert header not in (await bus.take("dead")).headers
+    assert (await bus.take("alpha")).body == b"there before"
+
+
+async def test_headers_that_do_not_fit_are_left_out(publisher: Publisher, bus: Bus) -> None:
+    """A letter whose headers no frame can hold is kept without them, and says so."""
+    delivery = Delivery("alpha.happened", b"bad", received_at=0.0, headers={"big": "x" * 130_000})
+
+    await publisher.bury(delivery, "alpha", REFUSED)
+
+    letter = await bus.take("dead")
+    assert letter.body == b"bad"
+    assert letter.headers["x-bridge-headers-dropped"] is True
+    assert letter.headers["x-bridge-reason"] == "bad_field"
+    assert "big" not in letter.headers
 
 
 @pytest.mark.parametrize("name", list(ODD))

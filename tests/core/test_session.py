@@ -622,3 +622,13 @@ class SessionModel(RuleBasedStateMachine):
 
 TestSessionModel = SessionModel.TestCase
 TestSessionModel.settings = settings(deadline=None, stateful_step_count=40, max_examples=200)
+
+
+def test_rooms_are_charged_like_commands() -> None:
+    """Asking for many rooms spends the credit of many commands, whether they may be joined or not."""
+    session = open_session(commands_per_second_max=1.0, commands_burst_max=10)
+    foreign = tuple(f"user:other{number}" for number in range(100))
+
+    answers = [session.receive(Subscribe(foreign), NOW) for _ in range(3)]
+
+    assert [outcome(answer) for answer in answers] == ["forbidden", "rate_limited", "rate_limited"]

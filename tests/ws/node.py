@@ -112,6 +112,7 @@ class Node:
     tls: bool
     port: int = 0
     healthy: bool = True
+    knows_the_log: bool = True
     trouble: list[str] = field(default_factory=list)  # What asyncio had to report.
 
     @property
@@ -216,7 +217,7 @@ def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
         attempts=KeyedLimiter(RateLimit(options.attempts_per_minute_max, 60.0), keys_max=100),
         verify=options.verify,
         stats=stats,
-        open_for_sockets=lambda: True,
+        open_for_sockets=lambda: node.knows_the_log,
         healthy=lambda: node.healthy,
         cookie_name=COOKIE,
         trusted_proxies=(),

@@ -99,6 +99,14 @@ async def test_too_many_attempts_of_one_address() -> None:
         assert 1 <= int(response.headers["Retry-After"]) <= 30
 
 
+async def test_node_that_does_not_know_the_log_yet() -> None:
+    """A socket that comes before the window is filled is told to come back: it would be told wrong things."""
+    async with running() as node:
+        node.knows_the_log = False
+
+        assert (await refusal_of(node, f"?token={token()}")).status_code == 503
+
+
 async def test_node_that_is_full() -> None:
     """A socket over the node's limit is refused with 503 and told when to come back; others stay."""
     async with running(sockets_max=2) as node, member(node) as first, member(node):
