@@ -21,7 +21,7 @@ from typing import Self
 
 import structlog
 
-from bridge.admin.merged import MergedCollector, WorkerAnswer, ask
+from bridge.admin.merged import MergedCollector, ask
 from bridge.admin.server import AdminServer
 from bridge.core.backoff import Backoff
 from bridge.core.health import Health
@@ -47,7 +47,6 @@ class Workers:
         self._sockets: dict[str, Path] = {}  # Of each worker's operator port.
         self._stopping = asyncio.Event()
         self._collector = MergedCollector()
-        self._restarts = 0
 
     async def run(self) -> None:
         """Run until `stop`. Raises OSError when a port cannot be had."""
@@ -98,7 +97,6 @@ class Workers:
                 return
             if clock() - started_at > STEADY_SECONDS:
                 backoff.reset()
-            self._restarts += 1
             wait_seconds = backoff.next()
             log.error("workers.died", worker=name, status=status, retry_seconds=round(wait_seconds, 3))
             try:
@@ -148,10 +146,7 @@ class Workers:
         self._collector.answers = await ask(self._sockets)
 
     def _health(self) -> list[Health]:
-        return [part for answer in self._answers() for part in answer.health]
-
-    def _answers(self) -> list[WorkerAnswer]:
-        return self._collector.answers
+        return [part for answer in self._collector.answers for part in answer.health]
 
 
 def _end_with_parent() -> None:

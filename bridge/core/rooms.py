@@ -6,7 +6,6 @@ import re
 from typing import NamedTuple
 
 EVERYONE = "all"
-ROOM_ID_CHARACTERS_MAX = 128
 ROOM_ID_PATTERN = r"^[^\s,*\x00-\x1f\x7f]{1,128}$"
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
