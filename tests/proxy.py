@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from types import TracebackType
 from typing import Self
 
@@ -19,17 +20,20 @@ class Proxy:
     way go on. `cut` ends the connections there are with a reset; it can follow either.
     """
 
-    def __init__(self, host: str, port: int, *, listen_at: int = 0) -> None:
-        """Forward to this address. `listen_at` is a port, 0 for any that is free."""
+    def __init__(
+        self, host: str, port: int, *, listen_at: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Forward to this address. `listen_at` is a port, 0 for any that is free; `tls` is for clients."""
         self._target = (host, port)
         self._listen_at = listen_at
+        self._tls = tls
         self._server: asyncio.Server | None = None  # Set while the context is open.
         self._open = asyncio.Event()  # Cleared while bytes are swallowed.
         self._open.set()
         self._relays: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}  # With both ends.
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, self._listen_at)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, self._listen_at, ssl=self._tls)
         return self
 
     async def __aexit__(
@@ -99,4 +103,5 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
             await self._open.wait()
-            writer.write_eof()
+            if writer.can_write_eof():  # Not so over TLS.
+                writer.write_eof()

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
-from bridge.amqp.link import RETRYABLE, Channel, Connection, is_open, unless
+from bridge.amqp.link import RETRYABLE, Connection, is_open, unless
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
 from bridge.core.backoff import Backoff
@@ -24,8 +25,8 @@ WORK_BACKOFF_SECONDS_MAX = 30.0  # Work that fails at once must not spend its de
 STEADY_SECONDS = 5.0
 ATTACH_SECONDS_MAX = 10.0
 
-Work = Callable[[StockSource, Channel, Connection], Awaitable[None]]
-"""Processes a source, which lives on the channel of the connection, until that stops. May raise RETRYABLE."""
+Work = Callable[[StockSource, Connection], Awaitable[None]]
+"""Processes a source, which lives on a channel of the connection, until that stops. May raise RETRYABLE."""
 
 
 class DomainConsumer:
@@ -43,7 +44,7 @@ class DomainConsumer:
         ready: Callable[[], Awaitable[None]],
         prefetch: int,
     ) -> None:
-        """`work` processes a source, which lives on the channel, until that stops; it may raise RETRYABLE.
+        """`work` processes a source until that stops; it may raise RETRYABLE.
 
         `ready` returns when it could. Until then nothing is attached: a single active consumer that
         cannot work would keep another node's from working.
@@ -85,12 +86,12 @@ class DomainConsumer:
                 return
             backoff = attaching
             try:
-                async with self._attached(connection) as (source, channel):
+                async with self._attached(connection) as source:
                     backoff = working
                     attaching.reset()
                     steady = asyncio.get_running_loop().call_later(STEADY_SECONDS, working.reset)
                     try:
-                        await self._work(source, channel, connection)
+                        await self._work(source, connection)
                     finally:
                         steady.cancel()
             except RETRYABLE as exc:
@@ -118,18 +119,18 @@ class DomainConsumer:
             self._source.lose("the broker does not know the consumer")
 
     @asynccontextmanager
-    async def _attached(self, connection: Connection) -> AsyncIterator[tuple[StockSource, Channel]]:
+    async def _attached(self, connection: Connection) -> AsyncIterator[StockSource]:
         """Declare everything and attach to the queue, for the length of the context."""
         async with channel_on(connection, confirms=True) as channel:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self._topology.declare(channel)
-                source = StockSource(channel, self.queue_name, prefetch=self._prefetch)
+                source = source_on(connection, channel, self.queue_name, prefetch=self._prefetch)
                 await source.start()
             self._source = source
             try:
                 log.info("amqp.consumer_attached", queue=self.queue_name)
                 if self._stopping.is_set():
                     source.stop()
-                yield source, channel
+                yield source
             finally:
                 self._source = None

@@ -11,7 +11,8 @@ from typing import Any
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
-from bridge.amqp.publisher import ANONYMOUS, HEADER_PREFIX, PASSED_ON, ROUTING_HEADERS, Publisher
+from bridge.amqp.properties import ANONYMOUS, HEADER_PREFIX
+from bridge.amqp.publisher import PASSED_ON, ROUTING_HEADERS, Publisher
 from bridge.amqp.topology import Names
 
 ID_CHARACTERS = 12

@@ -11,6 +11,10 @@ class ConnectionLostError(Exception):
     """The connection to RabbitMQ ended."""
 
 
+class SourceLostError(Exception):
+    """The consumer is gone: cancelled by the broker, or its channel closed."""
+
+
 @contextmanager
 def honest() -> Iterator[None]:
     """Give aiormq's news of a connection's end the right name, ConnectionLostError.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import aio_pika
 import structlog
@@ -21,9 +21,9 @@ from aio_pika.exceptions import (
 )
 from yarl import URL
 
-from bridge.amqp.faults import ConnectionLostError, honest
+from bridge.amqp.bulk import BulkConnection
+from bridge.amqp.faults import ConnectionLostError, SourceLostError, honest
 from bridge.amqp.publisher import PublishFailedError
-from bridge.amqp.source import SourceLostError
 from bridge.amqp.topology import TopologyError
 from bridge.core.backoff import Backoff
 from bridge.core.errors import LogUnavailableError
@@ -38,6 +38,7 @@ __all__ = [
     "Connection",
     "ConnectionLostError",
     "Link",
+    "Reader",
     "Work",
     "connect",
     "first_reason",
@@ -59,6 +60,7 @@ CONNECT_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError)
 AUTHENTICATION_ERRORS = (AuthenticationError, ProbableAuthenticationError)
 
 T = TypeVar("T")
+Reader = Literal["bulk", "stock"]
 
 
 RETRYABLE = (
@@ -72,8 +74,10 @@ RETRYABLE = (
 """What goes wrong between us and a broker, and may go right the next time."""
 
 
-async def connect(url: str, name: str) -> Connection:
+async def connect(url: str, name: str, reader: Reader = "bulk") -> Connection:
     """Open a connection. `name` is shown by the broker's management page.
+
+    `reader` says how deliveries are read on it: in bulk by ourselves, or by aio-pika.
 
     Raises:
         CONNECT_ERRORS: no connection.
@@ -82,7 +86,10 @@ async def connect(url: str, name: str) -> Connection:
     if "heartbeat" not in with_heartbeat.query:
         with_heartbeat = with_heartbeat.update_query(heartbeat=HEARTBEAT_SECONDS)
     return await aio_pika.connect(
-        with_heartbeat, timeout=CONNECT_SECONDS_MAX, client_properties={"connection_name": name}
+        with_heartbeat,
+        timeout=CONNECT_SECONDS_MAX,
+        client_properties={"connection_name": name},
+        connection_class=BulkConnection if reader == "bulk" else aio_pika.Connection,
     )
 
 
@@ -114,7 +121,14 @@ class Link:
     """
 
     def __init__(
-        self, url: str, name: str, *, works: Sequence[Work], helpers: Sequence[Work] = (), stats: Stats
+        self,
+        url: str,
+        name: str,
+        *,
+        works: Sequence[Work],
+        helpers: Sequence[Work] = (),
+        stats: Stats,
+        reader: Reader = "bulk",
     ) -> None:
         """`url` is an AMQP URI (https://www.rabbitmq.com/docs/uri-spec); it may hold a password."""
         self._url = url
@@ -122,6 +136,7 @@ class Link:
         self._works = works
         self._helpers = helpers
         self._stats = stats
+        self._reader: Reader = reader
         self._connection: Connection | None = None  # Set while there is one, closed or not.
         self._trouble = "not connected yet"
         self._stopping = asyncio.Event()
@@ -154,7 +169,7 @@ class Link:
         self._stopping.set()
 
     async def _one_connection(self, backoff: Backoff) -> None:
-        connection = await unless(self._stopping, connect(self._url, self._name))
+        connection = await unless(self._stopping, connect(self._url, self._name, self._reader))
         if connection is None:
             return
         steady = asyncio.get_running_loop().call_later(STEADY_SECONDS, backoff.reset)

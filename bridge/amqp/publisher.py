@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from struct import error as StructError  # noqa: N812 - it is an exception
 from typing import Any
 
@@ -14,12 +15,11 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishErr
 from pamqp import encode
 
 from bridge.amqp.faults import ConnectionLostError, honest
+from bridge.amqp.properties import ANONYMOUS, HEADER_PREFIX
 from bridge.amqp.topology import Names
 from bridge.core.delivery import Delivery
 from bridge.core.errors import DeadLettersFullError, Refused
 
-HEADER_PREFIX = "x-bridge-"
-ANONYMOUS = f"{HEADER_PREFIX}anonymous"  # On what had no message_id: aiormq gives one to all that it sends.
 PASSED_ON = ("app_id", "correlation_id", "priority", "reply_to", "type")
 """Properties that a dead letter keeps although nobody here reads them, by their names in aio-pika.
 
@@ -30,6 +30,10 @@ CONFIRM_SECONDS_MAX = 10.0
 # (https://www.rabbitmq.com/docs/sender-selected): ours are to go where we send them.
 ROUTING_HEADERS = ("CC", "BCC")
 HEADERS_BYTES_MAX = 120_000  # RabbitMQ's frame_max is 131,072, with the other properties beside them.
+
+
+Publish = Callable[[str, str, bytes, Mapping[str, Any]], Awaitable[None]]
+"""Publishes with confirmation: exchange, routing key, body, properties; as `publish_confirmed`."""
 
 
 class PublishFailedError(Exception):
@@ -70,6 +74,11 @@ async def publish_confirmed(
         raise RefusedByBrokerError(f"no confirmation within {CONFIRM_SECONDS_MAX:g} s") from exc
     except (*CONNECTION_EXCEPTIONS, ConnectionLostError) as exc:
         raise PublishFailedError(f"the connection broke: {exc}") from exc
+
+
+def publisher_on(channel: AbstractChannel) -> Publish:
+    """Return what publishes over a channel which has confirms; as `publish_confirmed`."""
+    return partial(publish_confirmed, channel)
 
 
 class Publisher:

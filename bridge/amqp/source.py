@@ -1,27 +1,27 @@
-"""A queue's deliveries in batches, through aio-pika.
+"""One queue's deliveries in batches, and confirmed publishing over the channel they come from.
 
-aio-pika's own ways of consuming do not fit: callbacks run as tasks that may interleave, its
-iterator has no batches, and `message.process()` rejects a message when it is cancelled. Here a
-callback only collects; acks are explicit and for many deliveries at once.
+This one goes through aio-pika in all it does; `bulk.BulkSource` reads and writes the frames that come
+by the thousand by itself. aio-pika's own ways of consuming do not fit either: callbacks run as tasks
+that may interleave, its iterator has no batches, and `message.process()` rejects a message when it is
+cancelled. Here a callback only collects; acks are explicit and for many deliveries at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aio_pika.abc import AbstractChannel
+from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 
-from bridge.amqp.publisher import ANONYMOUS, PASSED_ON
+from bridge.amqp.faults import SourceLostError
+from bridge.amqp.properties import ANONYMOUS
+from bridge.amqp.publisher import PASSED_ON, publish_confirmed
 from bridge.core.delivery import Delivery
 
 _OTHERS = tuple((name, "message_type" if name == "type" else name) for name in PASSED_ON)  # And aiormq's.
-
-
-class SourceLostError(Exception):
-    """The consumer is gone: cancelled by the broker, or its channel closed."""
 
 
 class StockSource:
@@ -63,6 +63,7 @@ class StockSource:
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: self.lose("cancelled by the broker"))
         underlay.closing.add_done_callback(self._closed)
+        self._prepare(underlay)
         await underlay.basic_consume(self._queue_name, self._collect, arguments=self._arguments)
 
     async def read(self) -> Sequence[Delivery]:
@@ -107,6 +108,15 @@ class StockSource:
         """Make `read` raise: nothing more will come."""
         self._lost = self._lost or reason
         self._changed.set()
+
+    async def publish(
+        self, exchange: str, routing_key: str, body: bytes, properties: Mapping[str, Any]
+    ) -> None:
+        """Publish over the channel, which has confirms; as `publish_confirmed`."""
+        await publish_confirmed(self._channel, exchange, routing_key, body, properties)
+
+    def _prepare(self, underlay: AbstractUnderlayChannel) -> None:
+        """Get ready: deliveries come as soon as the broker knows of the consumer."""
 
     def _closed(self, closing: asyncio.Future[Any]) -> None:
         reason = None if closing.cancelled() else closing.exception()

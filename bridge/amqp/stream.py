@@ -23,10 +23,12 @@ from uuid import uuid4
 import structlog
 from aio_pika.exceptions import ChannelPreconditionFailed
 
+from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
+from bridge.amqp.faults import SourceLostError
 from bridge.amqp.link import RETRYABLE, Channel, Connection, first_reason, is_open
-from bridge.amqp.publisher import PublishFailedError, RefusedByBrokerError, publish_confirmed
-from bridge.amqp.source import SourceLostError, StockSource
+from bridge.amqp.publisher import Publish, PublishFailedError, RefusedByBrokerError, publisher_on
+from bridge.amqp.source import StockSource
 from bridge.amqp.topology import TopologyError
 from bridge.core.backoff import Backoff
 from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, decode_batch, encode_batch
@@ -45,6 +47,9 @@ BIRTH = "birth"
 OFFSET_HEADER = "x-stream-offset"
 SEGMENT_BYTES_MAX = 100_000_000  # Retention removes whole segments, so they bound its precision.
 BATCH_BYTES_MAX = 262_144  # Of payloads in one message; with TAIL_PREFETCH this bounds a reader's memory.
+# RabbitMQ gives offsets to records of its own, too: one at the start of each segment. Retention removes
+# whole segments, so a hole that it leaves is larger.
+OWN_RECORDS_MAX = 3
 TAIL_PREFETCH = 1_000
 TAKEN_AT_ONCE_MAX = 50
 FIRST_SECONDS_MAX = 10.0
@@ -113,9 +118,9 @@ class StreamLog:
         """Wait until the tail is up to date."""
         await self._caught_up.wait()
 
-    def appender(self, channel: Channel) -> StreamAppender:
-        """Return what writes to the log over this channel, which has confirms."""
-        return StreamAppender(self, channel)
+    def appender(self, source: StockSource) -> StreamAppender:
+        """Return what writes to the log over the channel of this source, which has confirms."""
+        return StreamAppender(self, source)
 
     @property
     def epoch(self) -> str:
@@ -141,12 +146,12 @@ class StreamLog:
             )
             await asyncio.sleep(wait_seconds)
 
-    async def mark(self, channel: Channel, epoch: str, name: str) -> None:
+    async def mark(self, publish: Publish, epoch: str, name: str) -> None:
         """Write a message without entries. Raises PublishFailedError."""
         headers = {EPOCH_HEADER: epoch, MARK_HEADER: name}
-        await publish_confirmed(channel, "", self.queue_name, b"", {"headers": headers})
+        await publish("", self.queue_name, b"", {"headers": headers})
 
-    async def catch_up(self, channel: Channel, *, seconds_max: float = CATCH_UP_SECONDS_MAX) -> None:
+    async def catch_up(self, publish: Publish, *, seconds_max: float = CATCH_UP_SECONDS_MAX) -> None:
         """Return once the tail has seen everything logged before the call.
 
         Raises:
@@ -156,7 +161,7 @@ class StreamLog:
         seen = self._marks[name] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(seconds_max):
-                await self.mark(channel, self._epoch, name)
+                await self.mark(publish, self._epoch, name)
                 await seen
         except (TimeoutError, PublishFailedError) as exc:
             raise LogUnavailableError("the tail of the log did not come up to date in time") from exc
@@ -177,6 +182,9 @@ class StreamLog:
             # A broker that lost power can lose what it has confirmed; what comes now has old offsets.
             log.error("log.shortened", queue=self.queue_name, expected=self._next)
             self._next = None
+        elif self._next is not None and self._next < first_offset:
+            log.error("log.gap", queue=self.queue_name, expected=self._next, got=first_offset)
+            self._next = None
         start = self._next
         if start is None:
             start = await self._start(connection, first_offset, since, newest)
@@ -184,8 +192,8 @@ class StreamLog:
             channel_on(connection, confirms=True) as marking,
             channel_on(connection, confirms=False) as channel,
         ):
-            source = StockSource(
-                channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: start}
+            source = source_on(
+                connection, channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: start}
             )
             await source.start()
             async with asyncio.TaskGroup() as tasks:
@@ -197,7 +205,7 @@ class StreamLog:
                     await source.ack(batch[-1])
 
     async def _become_current(self, channel: Channel, backoff: Backoff) -> None:
-        await self.catch_up(channel, seconds_max=READ_BACK_SECONDS_MAX)
+        await self.catch_up(publisher_on(channel), seconds_max=READ_BACK_SECONDS_MAX)
         backoff.reset()
         self._caught_up.set()
         self.known = True
@@ -207,7 +215,9 @@ class StreamLog:
         """Return the offset and the epoch of the oldest message kept; begin a life if there is none."""
         birth: tuple[int, str] | None = None
         async with channel_on(connection, confirms=False) as channel:
-            source = StockSource(channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: "first"})
+            source = source_on(
+                connection, channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: "first"}
+            )
             await source.start()
             while True:
                 try:
@@ -216,7 +226,7 @@ class StreamLog:
                 except TimeoutError:
                     if birth is not None:
                         return birth
-                    await self.mark(marking, uuid4().hex, BIRTH)
+                    await self.mark(publisher_on(marking), uuid4().hex, BIRTH)
                     async with asyncio.timeout(FIRST_SECONDS_MAX):
                         delivery = (await source.read())[0]
                 await source.ack(delivery)
@@ -242,7 +252,9 @@ class StreamLog:
         A client that has come so far has missed nothing when it was quiet since.
         """
         async with channel_on(connection, confirms=False) as channel:
-            source = StockSource(channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: since})
+            source = source_on(
+                connection, channel, self.queue_name, prefetch=1, arguments={OFFSET_HEADER: since}
+            )
             await source.start()
             try:
                 async with asyncio.timeout(FIRST_SECONDS_MAX):
@@ -255,11 +267,15 @@ class StreamLog:
         """Write a mark and return its stream offset: at that moment the newest message."""
         name = uuid4().hex
         async with channel_on(connection, confirms=False) as channel:
-            source = StockSource(
-                channel, self.queue_name, prefetch=TAIL_PREFETCH, arguments={OFFSET_HEADER: "last"}
+            source = source_on(
+                connection,
+                channel,
+                self.queue_name,
+                prefetch=TAIL_PREFETCH,
+                arguments={OFFSET_HEADER: "last"},
             )
             await source.start()
-            await self.mark(marking, epoch, name)
+            await self.mark(publisher_on(marking), epoch, name)
             async with asyncio.timeout(FIRST_SECONDS_MAX):
                 while batch := await source.read():
                     for delivery in batch:
@@ -273,7 +289,7 @@ class StreamLog:
         run: list[Logged] = []
         for delivery in batch:
             at = _stream_offset(delivery)
-            if self._next is None or at > self._next:
+            if self._next is None or at > self._next + OWN_RECORDS_MAX:
                 if self._next is not None:
                     # Retention has overtaken us: what is between is gone, and that must not be silent.
                     log.error("log.gap", queue=self.queue_name, expected=self._next, got=at)
@@ -325,10 +341,10 @@ class StreamAppender:
     whatever was written here.
     """
 
-    def __init__(self, stream: StreamLog, channel: Channel) -> None:
-        """`channel` has confirms."""
+    def __init__(self, stream: StreamLog, source: StockSource) -> None:
+        """The channel of `source` has confirms."""
         self._stream = stream
-        self._channel = channel
+        self._source = source
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Write entries in order, in as few messages as can be.
@@ -337,7 +353,7 @@ class StreamAppender:
             LogUnavailableError: a message was not confirmed; it can be tried again.
             PublishFailedError: as it was lost with the channel.
         """
-        if self._channel.is_closed:
+        if not self._source.alive:
             raise PublishFailedError("the channel is closed")
         if not self._stream.health().ok:
             # Without a tail nobody here vouches for the epoch, and no duplicate would be noticed.
@@ -346,13 +362,13 @@ class StreamAppender:
         for batch in _batches(entries):
             body = encode_batch(batch)
             try:
-                await publish_confirmed(self._channel, "", self._stream.queue_name, body, properties)
+                await self._source.publish("", self._stream.queue_name, body, properties)
             except RefusedByBrokerError as exc:
                 raise LogUnavailableError(str(exc)) from exc
 
     async def catch_up(self) -> None:
         """Return once this node has seen everything logged before the call. Raises LogUnavailableError."""
-        await self._stream.catch_up(self._channel)
+        await self._stream.catch_up(self._source.publish)
 
 
 def _stream_offset(delivery: Delivery) -> int:

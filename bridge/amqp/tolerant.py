@@ -36,27 +36,30 @@ def install() -> None:
     encode.encode_table_value = _write_table_value
 
 
-def _read_timestamp(value: bytes) -> tuple[int, datetime | None]:
+def read_timestamp(value: bytes) -> tuple[int, datetime | None]:
+    """Read a time; None past the year 9999. As pamqp: returns the bytes used, and the value."""
     try:
         return _timestamp(value)
     except (ValueError, OverflowError, OSError):
         return 8, None
 
 
-def _read_short_text(value: bytes) -> tuple[int, str]:
+def read_short_text(value: bytes) -> tuple[int, str]:
+    """Read a short string; what is not UTF-8 is escaped."""
     end = value[0] + 1
     text = value[1:end].decode(errors="backslashreplace")
     # Escaped, so that two ids stay two; and short enough to be written again.
     return end, text.encode()[:SHORT_BYTES_MAX].decode(errors="ignore")
 
 
-def _read_table(value: bytes) -> tuple[int, dict[str, Any]]:
+def read_table(value: bytes) -> tuple[int, dict[str, Any]]:
+    """Read a field table; one nested too deeply is empty."""
     end = _LENGTH.unpack_from(value)[0] + _LENGTH.size
     at = _LENGTH.size
     table: dict[str, Any] = {}
     try:
         while at < end:
-            used, key = _read_short_text(value[at:end])
+            used, key = read_short_text(value[at:end])
             at += used
             used, table[key] = decode.embedded_value(value[at:end])
             at += used
@@ -86,8 +89,8 @@ def _write_table_value(value: Any) -> bytes:  # noqa: ANN401 - whatever a table 
 
 
 _INSTEAD: dict[Any, Any] = {
-    decode.timestamp: _read_timestamp,
-    decode.short_str: _read_short_text,
-    decode.field_table: _read_table,
+    decode.timestamp: read_timestamp,
+    decode.short_str: read_short_text,
+    decode.field_table: read_table,
     decode.field_array: _read_array,
 }

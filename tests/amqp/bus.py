@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+import pytest
 from aio_pika import Message
 from aio_pika.abc import AbstractIncomingMessage
 from aiormq import spec
@@ -15,9 +17,12 @@ from pamqp import encode
 from yarl import URL
 
 from bridge.amqp.channels import channel_on
-from bridge.amqp.link import Channel, Connection
+from bridge.amqp.link import Channel, Connection, Reader
 from bridge.amqp.topology import Names
 from tests.proxy import Proxy
+
+BOTH_READERS = pytest.mark.parametrize("reader", get_args(Reader))
+"""Runs each test once with every way of reading deliveries: what is promised is the same."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,11 @@ def _bytes_as_they_are() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    """Yield a proxy before the broker, and the URL that leads through it."""
+async def proxied(url: str, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Proxy, str]]:
+    """Yield a proxy before the broker, and the URL that leads through it; with `tls`, over that."""
     address = URL(url)
     assert address.host is not None
     assert address.port is not None
-    async with Proxy(address.host, address.port) as proxy:
-        yield proxy, str(address.with_host("127.0.0.1").with_port(proxy.port))
+    async with Proxy(address.host, address.port, tls=tls) as proxy:
+        through = address.with_host("127.0.0.1").with_port(proxy.port)
+        yield proxy, str(through.with_scheme("amqps") if tls else through)

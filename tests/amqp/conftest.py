@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bridge.amqp.link import connect
+from bridge.amqp.link import Reader, connect
 from bridge.amqp.topology import Names, Topology
 from bridge.core.catalogue import Domain
 from tests.amqp.bus import Bus
@@ -23,9 +23,15 @@ def names(prefix: Prefix) -> Names:
 
 
 @pytest.fixture
-async def bus(rabbitmq: SharedBroker, names: Names) -> AsyncIterator[Bus]:
+def reader() -> Reader:
+    """How deliveries are read on the bus's connection; see BOTH_READERS."""
+    return "bulk"
+
+
+@pytest.fixture
+async def bus(rabbitmq: SharedBroker, names: Names, reader: Reader) -> AsyncIterator[Bus]:
     """A connection of the test's own to the shared broker."""
-    async with await connect(rabbitmq.url, "test") as connection:
+    async with await connect(rabbitmq.url, "test", reader) as connection:
         yield Bus(connection, await connection.channel(on_return_raises=True), names)
 
 

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
-from bridge.amqp.link import Link, connect
+from bridge.amqp.link import Connection, Link, Reader, connect
+from bridge.amqp.source import StockSource
 from bridge.amqp.stream import Retention, StreamAppender, StreamLog
 from bridge.core.entry import Entry, EventKey, Logged, Position
 from bridge.core.log import Appender, MemoryLog
@@ -106,15 +108,16 @@ class StreamNode:
     log: StreamLog
     recorder: Recorder
     stats: Stats
+    reader: Reader
 
     @asynccontextmanager
     async def appender(self) -> AsyncIterator[StreamAppender]:
         """Yield what writes to the stream, over a connection of its own."""
         async with (
-            await connect(self.url, "test append") as connection,
-            channel_on(connection, confirms=True) as channel,
+            await connect(self.url, "test append", self.reader) as connection,
+            source_of_nothing(connection) as source,
         ):
-            yield self.log.appender(channel)
+            yield self.log.appender(source)
 
     async def append(self, *numbers: int) -> None:
         """Append the entries of these numbers."""
@@ -136,19 +139,34 @@ class StreamNode:
 
 
 @asynccontextmanager
+async def source_of_nothing(connection: Connection) -> AsyncIterator[StockSource]:
+    """Yield a source to publish by: it has confirms, and its queue stays empty."""
+    async with channel_on(connection, confirms=True) as channel:
+        queue = await channel.declare_queue(exclusive=True)
+        source = source_on(connection, channel, queue.name, prefetch=1)
+        await source.start()
+        yield source
+
+
+@asynccontextmanager
 async def stream_node(
-    url: str, queue_name: str, *, read_back_seconds: float = RETENTION_SECONDS, caught_up: bool = True
+    url: str,
+    queue_name: str,
+    *,
+    reader: Reader = "bulk",
+    read_back_seconds: float = RETENTION_SECONDS,
+    caught_up: bool = True,
 ) -> AsyncIterator[StreamNode]:
     """Run a node for the length of the context; wait until it is `caught_up`."""
     stats, recorder = Stats(), Recorder()
     retention = Retention(RETENTION_SECONDS, 10_000_000, read_back_seconds=read_back_seconds)
     log = StreamLog(queue_name, retention, recorder, stats)
-    link = Link(url, "test tail", works=[log.tail], stats=stats)
+    link = Link(url, "test tail", works=[log.tail], stats=stats, reader=reader)
     running = asyncio.create_task(link.run())
     try:
         if caught_up:
             await eventually(lambda: log.health().ok, "caught up")
-        yield StreamNode(url, log, recorder, stats)
+        yield StreamNode(url, log, recorder, stats, reader)
     finally:
         running.cancel()
         await asyncio.wait([running])

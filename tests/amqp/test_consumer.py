@@ -11,17 +11,19 @@ import pytest
 
 from bridge.amqp import consumer
 from bridge.amqp.consumer import DomainConsumer
-from bridge.amqp.link import Channel, Connection, connect
+from bridge.amqp.link import Connection, Reader, connect
 from bridge.amqp.publisher import PublishFailedError
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
 from bridge.core.catalogue import Domain
-from tests.amqp.bus import Bus, proxied
+from tests.amqp.bus import BOTH_READERS, Bus, proxied
 from tests.eventually import eventually
 from tests.servers import SharedBroker
 
 SECONDS_MAX = 10.0
 BACK_SECONDS_MAX = 5.0
+
+pytestmark = BOTH_READERS
 
 
 class Worker:
@@ -35,7 +37,7 @@ class Worker:
         self.go_on.set()
         self.in_hand = 0
 
-    async def work(self, source: StockSource, _channel: Channel, _connection: Connection) -> None:
+    async def work(self, source: StockSource, _connection: Connection) -> None:
         """Work as ingest does."""
         self.attached += 1
         while batch := await source.read():
@@ -223,12 +225,12 @@ async def test_cancellation_acks_nothing(bus: Bus, topology: Topology, worker: W
 
 
 async def test_lost_connection_ends_the_run(
-    topology: Topology, worker: Worker, rabbitmq: SharedBroker
+    topology: Topology, worker: Worker, rabbitmq: SharedBroker, reader: Reader
 ) -> None:
     """When its connection is cut it returns, so that it can be run on the next one."""
     async with (
         proxied(rabbitmq.url) as (proxy, url),
-        await connect(url, "test") as connection,
+        await connect(url, "test", reader) as connection,
         running(connection, topology, worker) as (attached, task),
     ):
         await eventually(lambda: attached.attached, "attached")
@@ -239,13 +241,15 @@ async def test_lost_connection_ends_the_run(
         assert not attached.attached
 
 
-async def test_another_node_takes_over(bus: Bus, topology: Topology, rabbitmq: SharedBroker) -> None:
+async def test_another_node_takes_over(
+    bus: Bus, topology: Topology, rabbitmq: SharedBroker, reader: Reader
+) -> None:
     """When the active consumer's connection is cut, the standby gets what was in hand, and all in order."""
     first, second = Worker(), Worker()
     first.go_on.clear()
     async with (
         proxied(rabbitmq.url) as (proxy, url),
-        await connect(url, "first") as connection,
+        await connect(url, "first", reader) as connection,
         running(connection, topology, first) as (active, _),
     ):
         await eventually(lambda: active.attached, "the first attached")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
 from bridge.amqp import stream
+from bridge.amqp.link import Reader
 from bridge.core.codec import BATCH_ENTRIES_MAX
 from bridge.core.entry import Entry, EventKey
 from bridge.core.policy import Policy
@@ -19,17 +21,17 @@ Node = MemoryNode | StreamNode
 MANY = 3 * BATCH_ENTRIES_MAX + 7
 
 
-@pytest.fixture(params=["memory", "stream"])
+@pytest.fixture(params=["memory", *get_args(Reader)])
 async def node(
     request: pytest.FixtureRequest, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Node]:
-    """A node with each kind of log, read by a recorder."""
+    """A node with each kind of log, read by a recorder: in memory, and the stream in every way of reading."""
     if request.param == "memory":
         yield MemoryNode()
         return
     monkeypatch.setattr(stream, "EMPTY_SECONDS", 0.1)
     url = request.getfixturevalue("rabbitmq").url
-    async with stream_node(url, f"{prefix}.log") as node:
+    async with stream_node(url, f"{prefix}.log", reader=request.param) as node:
         yield node
 
 

@@ -9,25 +9,27 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
-from bridge.amqp.link import Connection, connect
-from bridge.amqp.source import SourceLostError, StockSource
+from bridge.amqp.faults import SourceLostError
+from bridge.amqp.link import Connection, Reader, connect
+from bridge.amqp.source import StockSource
 from bridge.core.delivery import Delivery
-from tests.amqp.bus import Bus, proxied
+from tests.amqp.bus import BOTH_READERS, Bus, proxied
 from tests.amqp.conftest import DELIVERY_LIMIT
 from tests.eventually import eventually
 from tests.servers import SharedBroker
 
 SECONDS_MAX = 10.0
 
-pytestmark = pytest.mark.usefixtures("topology")
+pytestmark = [BOTH_READERS, pytest.mark.usefixtures("topology")]
 
 
 @asynccontextmanager
-async def source_on(connection: Connection, bus: Bus, *, prefetch: int = 100) -> AsyncIterator[StockSource]:
+async def attached(connection: Connection, bus: Bus, *, prefetch: int = 100) -> AsyncIterator[StockSource]:
     """Attach to the queue `alpha` over a channel of its own, which is closed in the end."""
     async with channel_on(connection, confirms=False) as channel:
-        source = StockSource(channel, bus.queue("alpha"), prefetch=prefetch)
+        source = source_on(connection, channel, bus.queue("alpha"), prefetch=prefetch)
         await source.start()
         yield source
 
@@ -55,7 +57,7 @@ async def test_deliveries_come_in_order_and_in_batches(bus: Bus) -> None:
     """What waits comes in queue order, in far fewer reads than deliveries, and no read is empty."""
     await bus.put("alpha", *numbered(300))
     batches: list[list[Delivery]] = []
-    async with source_on(bus.connection, bus) as source, asyncio.timeout(SECONDS_MAX):
+    async with attached(bus.connection, bus) as source, asyncio.timeout(SECONDS_MAX):
         while sum(len(batch) for batch in batches) < 300:
             batch = await source.read()
             batches.append(list(batch))
@@ -80,7 +82,7 @@ async def test_delivery_carries_what_was_published(bus: Bus) -> None:
         app_id="alpha-service",
     )
 
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         (delivery,) = await read(source, 1)
 
     assert (delivery.routing_key, delivery.body) == ("alpha.happened", b"\x00\xff")
@@ -94,11 +96,11 @@ async def test_delivery_carries_what_was_published(bus: Bus) -> None:
 async def test_ack_settles_every_earlier_delivery(bus: Bus) -> None:
     """Acking one delivery settles it and all before it; those after it come back."""
     await bus.put("alpha", *numbered(5))
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         deliveries = await read(source, 5)
         await source.ack(deliveries[2])
 
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         again = await read(source, 2)
 
     assert bodies(again) == [b"3", b"4"]
@@ -108,7 +110,7 @@ async def test_ack_settles_every_earlier_delivery(bus: Bus) -> None:
 async def test_requeued_delivery_comes_back_alone(bus: Bus) -> None:
     """Giving one delivery back brings it again, marked; the rest can be acked around it."""
     await bus.put("alpha", *numbered(3))
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         deliveries = await read(source, 3)
         await source.requeue(deliveries[1])
         await source.ack(deliveries[2])
@@ -122,7 +124,7 @@ async def test_requeued_delivery_comes_back_alone(bus: Bus) -> None:
 async def test_delivery_that_keeps_coming_back_is_dead_lettered(bus: Bus) -> None:
     """Past its delivery limit the broker moves a delivery to the dead letters, saying why; others follow."""
     await bus.put("alpha", b"broken", b"sound")
-    async with source_on(bus.connection, bus, prefetch=1) as source:
+    async with attached(bus.connection, bus, prefetch=1) as source:
         for _ in range(DELIVERY_LIMIT + 1):
             (delivery,) = await read(source, 1)
             assert delivery.body == b"broken"
@@ -140,7 +142,7 @@ async def test_delivery_that_keeps_coming_back_is_dead_lettered(bus: Bus) -> Non
 
 async def test_nothing_is_unacked_once_all_is_settled(bus: Bus) -> None:
     """The oldest unacked delivery is known while there is one, however it is settled."""
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         await bus.put("alpha", b"first")
         (delivery,) = await read(source, 1)
         assert source.oldest_unacked_at == delivery.received_at
@@ -156,7 +158,7 @@ async def test_nothing_is_unacked_once_all_is_settled(bus: Bus) -> None:
 async def test_prefetch_bounds_what_is_in_hand(bus: Bus) -> None:
     """No more than `prefetch` deliveries are taken out of the queue before some are acked."""
     await bus.put("alpha", *numbered(30))
-    async with source_on(bus.connection, bus, prefetch=10) as source:
+    async with attached(bus.connection, bus, prefetch=10) as source:
         deliveries = await read(source, 10)
         assert await bus.waiting("alpha") == 20
         with pytest.raises(TimeoutError):
@@ -170,7 +172,7 @@ async def test_prefetch_bounds_what_is_in_hand(bus: Bus) -> None:
 async def test_stop_gives_back_what_was_not_read(bus: Bus) -> None:
     """After stop nothing more is read; what was read can still be acked, the rest returns, in order."""
     await bus.put("alpha", *numbered(20))
-    async with source_on(bus.connection, bus, prefetch=10) as source:
+    async with attached(bus.connection, bus, prefetch=10) as source:
         deliveries = await source.read()
         source.stop()
         source.stop()
@@ -178,14 +180,14 @@ async def test_stop_gives_back_what_was_not_read(bus: Bus) -> None:
         assert await source.read() == ()
         await source.ack(deliveries[-1])
 
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         rest = await read(source, 20 - len(deliveries))
     assert bodies([*deliveries, *rest]) == numbered(20)
 
 
 async def test_stop_ends_a_read_that_waits(bus: Bus) -> None:
     """A read that waits on an empty queue returns nothing when the source is stopped."""
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         reading = asyncio.create_task(_read_once(source))
         source.stop()
 
@@ -194,7 +196,7 @@ async def test_stop_ends_a_read_that_waits(bus: Bus) -> None:
 
 async def test_queue_deleted_under_it_is_told(bus: Bus) -> None:
     """When the broker cancels the consumer, a read that waits raises, and the source is not alive."""
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         reading = asyncio.create_task(_read_once(source))
         await bus.channel.queue_delete(bus.queue("alpha"))
 
@@ -205,7 +207,7 @@ async def test_queue_deleted_under_it_is_told(bus: Bus) -> None:
 
 async def test_channel_closed_by_the_broker_is_told_with_its_reason(bus: Bus) -> None:
     """When the broker closes the channel, reading raises with what the broker said."""
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         await source.ack(Delivery("alpha", b"", received_at=0.0, tag=77))
 
         with pytest.raises(SourceLostError, match="unknown delivery tag 77"):
@@ -213,12 +215,12 @@ async def test_channel_closed_by_the_broker_is_told_with_its_reason(bus: Bus) ->
         assert not source.alive
 
 
-async def test_cut_connection_is_told(bus: Bus, rabbitmq: SharedBroker) -> None:
+async def test_cut_connection_is_told(bus: Bus, rabbitmq: SharedBroker, reader: Reader) -> None:
     """When the connection is cut, reading raises; what was in hand is delivered to the next consumer."""
     async with (
         proxied(rabbitmq.url) as (proxy, url),
-        await connect(url, "test") as connection,
-        source_on(connection, bus) as source,
+        await connect(url, "test", reader) as connection,
+        attached(connection, bus) as source,
     ):
         await bus.put("alpha", b"in hand")
         await read(source, 1)
@@ -228,7 +230,7 @@ async def test_cut_connection_is_told(bus: Bus, rabbitmq: SharedBroker) -> None:
         with pytest.raises(SourceLostError):
             await asyncio.wait_for(_read_once(source), SECONDS_MAX)
 
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         (delivery,) = await read(source, 1)
     assert (delivery.body, delivery.redelivered) == (b"in hand", True)
 
@@ -241,21 +243,23 @@ async def test_cancellation_acks_nothing(bus: Bus) -> None:
         await read(source, 100)
         await asyncio.Event().wait()
 
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         working = asyncio.create_task(work(source))
         await eventually(lambda: _is(bus, "alpha", waiting=0), "all in hand")
         working.cancel()
         await asyncio.wait([working])
 
-    async with source_on(bus.connection, bus) as source:
+    async with attached(bus.connection, bus) as source:
         assert bodies(await read(source, 100)) == numbered(100)
 
 
-async def test_one_consumer_is_active_and_another_takes_over(bus: Bus, rabbitmq: SharedBroker) -> None:
+async def test_one_consumer_is_active_and_another_takes_over(
+    bus: Bus, rabbitmq: SharedBroker, reader: Reader
+) -> None:
     """A second consumer gets nothing while the first lives, then everything that was not acked, in order."""
-    async with await connect(rabbitmq.url, "standby") as other, AsyncExitStack() as first:
-        active = await first.enter_async_context(source_on(bus.connection, bus))
-        async with source_on(other, bus) as standby:
+    async with await connect(rabbitmq.url, "standby", reader) as other, AsyncExitStack() as first:
+        active = await first.enter_async_context(attached(bus.connection, bus))
+        async with attached(other, bus) as standby:
             await bus.put("alpha", *numbered(4))
             deliveries = await read(active, 4)
             await active.ack(deliveries[1])

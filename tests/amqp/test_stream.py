@@ -5,25 +5,38 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 from aio_pika import Message
 
 from bridge.amqp import stream
 from bridge.amqp.channels import channel_on
-from bridge.amqp.link import RETRYABLE, Channel, connect
+from bridge.amqp.link import RETRYABLE, Channel, Reader, connect
+from bridge.amqp.publisher import publisher_on
 from bridge.amqp.stream import BIRTH, EPOCH_HEADER, MARK_HEADER
 from bridge.core.codec import BATCH_ENTRIES_MAX, encode_batch
 from bridge.core.entry import Position
 from bridge.core.errors import LogUnavailableError
 from devel.node import PrivateNode
-from tests.amqp.bus import proxied
-from tests.amqp.logs import RETENTION_SECONDS, StreamNode, entries, entry, numbers, stream_node
+from tests.amqp.bus import BOTH_READERS, proxied
+from tests.amqp.logs import (
+    RETENTION_SECONDS,
+    StreamNode,
+    entries,
+    entry,
+    numbers,
+    source_of_nothing,
+    stream_node,
+)
 from tests.eventually import eventually
 from tests.servers import Prefix, SharedBroker
 
 SECONDS_MAX = 15.0
+
+pytestmark = BOTH_READERS
+NodeAt = Callable[..., AbstractAsyncContextManager[StreamNode]]
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +49,12 @@ def _quick_to_believe_that_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> Non
 def queue(prefix: Prefix) -> str:
     """The stream's name."""
     return f"{prefix}.log"
+
+
+@pytest.fixture
+def node_at(queue: str, reader: Reader) -> NodeAt:
+    """Runs a node on the broker of a URL; else as stream_node."""
+    return partial(stream_node, queue_name=queue, reader=reader)
 
 
 @asynccontextmanager
@@ -66,9 +85,9 @@ async def put(channel: Channel, queue: str, body: bytes = b"", **headers: str) -
     await channel.default_exchange.publish(message, queue)
 
 
-async def test_every_node_sees_the_same(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_every_node_sees_the_same(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """Two nodes see the same entries with the same offsets in the same epoch, whoever appended them."""
-    async with stream_node(rabbitmq.url, queue) as one, stream_node(rabbitmq.url, queue) as two:
+    async with node_at(rabbitmq.url) as one, node_at(rabbitmq.url) as two:
         await one.append(*range(10))
         await two.append(*range(10, 20))
         await one.has(*range(20))
@@ -78,9 +97,9 @@ async def test_every_node_sees_the_same(rabbitmq: SharedBroker, queue: str) -> N
         assert one.log.epoch == two.log.epoch
 
 
-async def test_nodes_that_start_at_once_agree(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_nodes_that_start_at_once_agree(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """Nodes that find the stream missing at the same moment agree on its epoch and on every offset."""
-    nodes = [stream_node(rabbitmq.url, queue) for _ in range(4)]
+    nodes = [node_at(rabbitmq.url) for _ in range(4)]
     started = await asyncio.gather(*(node.__aenter__() for node in nodes))
     try:
         await asyncio.gather(*(node.append(number) for number, node in enumerate(started)))
@@ -93,21 +112,21 @@ async def test_nodes_that_start_at_once_agree(rabbitmq: SharedBroker, queue: str
         await asyncio.gather(*(node.__aexit__(None, None, None) for node in nodes))
 
 
-async def test_late_node_reads_back(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_late_node_reads_back(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """A node that starts later gets what was logged within the time it is to read back."""
-    async with stream_node(rabbitmq.url, queue) as early:
+    async with node_at(rabbitmq.url) as early:
         await early.append(*range(5))
         await early.append(*range(5, 10))
         await early.has(*range(10))
 
-        async with stream_node(rabbitmq.url, queue) as late:
+        async with node_at(rabbitmq.url) as late:
             assert late.recorder.received == early.recorder.received
             assert late.recorder.begins == early.recorder.begins
 
 
-async def test_late_node_knows_how_far_it_reaches(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_late_node_knows_how_far_it_reaches(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """What a late node's window covers is whole; what lies further back it does not claim."""
-    async with stream_node(rabbitmq.url, queue) as early:
+    async with node_at(rabbitmq.url) as early:
         await early.append(1)
         await early.append(2)
         await early.has(1, 2)
@@ -117,7 +136,7 @@ async def test_late_node_knows_how_far_it_reaches(rabbitmq: SharedBroker, queue:
         await early.append(4)
         await early.has(1, 2, 3, 4)
 
-        async with stream_node(rabbitmq.url, queue, read_back_seconds=1.5) as late:
+        async with node_at(rabbitmq.url, read_back_seconds=1.5) as late:
             window = late.recorder.window
             assert {3, 4} <= set(late.recorder.numbers) < {1, 2, 3, 4}
             positions = [Position(old.epoch, logged.offset) for logged in early.recorder.received]
@@ -129,33 +148,33 @@ async def test_late_node_knows_how_far_it_reaches(rabbitmq: SharedBroker, queue:
 
 
 @pytest.mark.parametrize("ahead_seconds", [-1000.0, 1000.0])
-async def test_clocks_may_differ(ahead_seconds: float, rabbitmq: SharedBroker, queue: str) -> None:
+async def test_clocks_may_differ(node_at: NodeAt, ahead_seconds: float, rabbitmq: SharedBroker) -> None:
     """A node whose clock is far from the broker's, either way, starts all the same and misses nothing."""
-    async with stream_node(rabbitmq.url, queue) as early:
+    async with node_at(rabbitmq.url) as early:
         await early.append(1, 2)
         # Where it begins to read, as if its clock were so far ahead.
-        async with stream_node(rabbitmq.url, queue, read_back_seconds=-ahead_seconds) as late:
+        async with node_at(rabbitmq.url, read_back_seconds=-ahead_seconds) as late:
             await early.append(3)
             await eventually(lambda: 3 in late.recorder.numbers, "the new entry")
 
 
-async def test_quiet_log_loses_nobody(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_quiet_log_loses_nobody(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """A node that finds nothing new covers who has come as far as the newest entry."""
-    async with stream_node(rabbitmq.url, queue) as early:
+    async with node_at(rabbitmq.url) as early:
         await early.append(1, 2)
         await early.has(1, 2)
         newest = Position(early.log.epoch, early.recorder.received[-1].offset)
 
-    async with stream_node(rabbitmq.url, queue, read_back_seconds=0.0) as late:
+    async with node_at(rabbitmq.url, read_back_seconds=0.0) as late:
         assert late.recorder.window.covers(newest)
         await late.append(3)
         await eventually(lambda: 3 in late.recorder.numbers, "the new entry")
         assert missed(late, newest) == [3]
 
 
-async def test_restarted_broker_loses_and_repeats_nothing(broker_node: PrivateNode, queue: str) -> None:
+async def test_restarted_broker_loses_and_repeats_nothing(node_at: NodeAt, broker_node: PrivateNode) -> None:
     """After kill -9 and restart of the broker, every confirmed entry has come once, in order, in one life."""
-    async with stream_node(broker_node.url, queue) as node:
+    async with node_at(broker_node.url) as node:
         await node.append(*range(100))
         await asyncio.to_thread(broker_node.kill)
         await eventually(lambda: not node.log.health().ok, "the tail to be lost")
@@ -165,17 +184,17 @@ async def test_restarted_broker_loses_and_repeats_nothing(broker_node: PrivateNo
         await node.has(*range(200))
 
         assert len(node.recorder.begins) == 1
-        async with stream_node(broker_node.url, queue) as late:
+        async with node_at(broker_node.url) as late:
             assert late.recorder.received == node.recorder.received
             assert late.log.epoch == node.log.epoch
 
 
-async def test_cut_connection_loses_and_repeats_nothing(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_cut_connection_loses_and_repeats_nothing(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """After its connection was cut, a node goes on where it was."""
     async with (
-        stream_node(rabbitmq.url, queue) as other,
+        node_at(rabbitmq.url) as other,
         proxied(rabbitmq.url) as (proxy, url),
-        stream_node(url, queue) as node,
+        node_at(url) as node,
     ):
         await other.append(*range(10))
         await proxy.cut()
@@ -189,12 +208,12 @@ async def test_cut_connection_loses_and_repeats_nothing(rabbitmq: SharedBroker, 
         assert node.recorder.received == other.recorder.received
 
 
-async def test_deleted_stream_is_a_new_life(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_deleted_stream_is_a_new_life(node_at: NodeAt, rabbitmq: SharedBroker, queue: str) -> None:
     """When the stream is deleted every node begins anew, in a new epoch that all agree on, and goes on."""
     async with (
         raw(rabbitmq.url) as channel,
-        stream_node(rabbitmq.url, queue) as one,
-        stream_node(rabbitmq.url, queue) as two,
+        node_at(rabbitmq.url) as one,
+        node_at(rabbitmq.url) as two,
     ):
         await one.append(1, 2)
         await two.has(1, 2)
@@ -213,7 +232,9 @@ async def test_deleted_stream_is_a_new_life(rabbitmq: SharedBroker, queue: str) 
         assert not one.recorder.window.covers(Position(before, 0))
 
 
-async def test_appends_are_refused_while_the_stream_is_gone(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_appends_are_refused_while_the_stream_is_gone(
+    node_at: NodeAt, rabbitmq: SharedBroker, queue: str
+) -> None:
     """While there is no stream an append raises; every append that does not is seen in the new life."""
     logged: list[int] = []
     refused = 0
@@ -232,7 +253,7 @@ async def test_appends_are_refused_while_the_stream_is_gone(rabbitmq: SharedBrok
                         raise
                     logged.append(number)
 
-    async with raw(rabbitmq.url) as channel, stream_node(rabbitmq.url, queue) as node:
+    async with raw(rabbitmq.url) as channel, node_at(rabbitmq.url) as node:
         await append_until(lambda: len(logged) >= 10)
         deleting = asyncio.create_task(channel.queue_delete(queue))
         async with asyncio.timeout(SECONDS_MAX):
@@ -245,37 +266,42 @@ async def test_appends_are_refused_while_the_stream_is_gone(rabbitmq: SharedBrok
         assert node.recorder.numbers == logged[-len(node.recorder.numbers) :]
 
 
-async def test_append_without_a_tail_is_refused(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_append_without_a_tail_is_refused(
+    node_at: NodeAt, rabbitmq: SharedBroker, reader: Reader
+) -> None:
     """A node whose tail is not attached appends nothing: nobody there would notice a duplicate."""
     async with (
-        raw(rabbitmq.url) as channel,
+        await connect(rabbitmq.url, "by hand", reader) as connection,
+        source_of_nothing(connection) as source,
         proxied(rabbitmq.url) as (proxy, url),
-        stream_node(url, queue) as node,
+        node_at(url) as node,
     ):
         proxy.swallow()
         await proxy.cut()
         await eventually(lambda: not node.log.health().ok, "the tail to be lost")
 
         with pytest.raises(LogUnavailableError, match="not attached"):
-            await node.log.appender(channel).append(entries(1))
+            await node.log.appender(source).append(entries(1))
         proxy.forward()
 
 
-async def test_catching_up_has_an_end(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_catching_up_has_an_end(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """When the tail does not come up to date in time, catching up raises."""
     async with (
         raw(rabbitmq.url) as channel,
         proxied(rabbitmq.url) as (proxy, url),
-        stream_node(url, queue) as node,
+        node_at(url) as node,
     ):
         proxy.swallow()
 
         with pytest.raises(LogUnavailableError, match="in time"):
-            await node.log.catch_up(channel, seconds_max=0.2)
+            await node.log.catch_up(publisher_on(channel), seconds_max=0.2)
         proxy.forward()
 
 
-async def test_foreign_messages_are_counted_and_skipped(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_foreign_messages_are_counted_and_skipped(
+    node_at: NodeAt, rabbitmq: SharedBroker, queue: str
+) -> None:
     """Messages that are not ours, or not whole, are counted; the entries around them come as ever."""
     whole = encode_batch(entries(8, 9))
     damaged = [
@@ -290,7 +316,7 @@ async def test_foreign_messages_are_counted_and_skipped(rabbitmq: SharedBroker, 
         whole + b"x",
         whole.replace(b"must_deliver", b"must_explode"),
     ]
-    async with raw(rabbitmq.url) as channel, stream_node(rabbitmq.url, queue) as node:
+    async with raw(rabbitmq.url) as channel, node_at(rabbitmq.url) as node:
         await node.append(1)
         for body in damaged:
             await put(channel, queue, body)
@@ -303,12 +329,12 @@ async def test_foreign_messages_are_counted_and_skipped(rabbitmq: SharedBroker, 
         assert node.log.health().ok
 
 
-async def test_foreign_messages_may_come_first(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_foreign_messages_may_come_first(node_at: NodeAt, rabbitmq: SharedBroker, queue: str) -> None:
     """A stream that begins with other people's messages is given an epoch all the same, by all the same."""
     async with raw(rabbitmq.url) as channel:
         await declare(channel, queue)
         await put(channel, queue, b"hello")
-        async with stream_node(rabbitmq.url, queue) as one, stream_node(rabbitmq.url, queue) as two:
+        async with node_at(rabbitmq.url) as one, node_at(rabbitmq.url) as two:
             await one.append(1)
             await two.has(1)
 
@@ -316,18 +342,18 @@ async def test_foreign_messages_may_come_first(rabbitmq: SharedBroker, queue: st
             assert one.stats.log_damaged >= 1
 
 
-async def test_first_birth_counts(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_first_birth_counts(node_at: NodeAt, rabbitmq: SharedBroker, queue: str) -> None:
     """Of several births the first names the epoch; those behind others' messages count for nothing."""
     async with raw(rabbitmq.url) as channel:
         await declare(channel, queue)
         await put(channel, queue, epoch="first", mark=BIRTH)
         await put(channel, queue, epoch="second", mark=BIRTH)
-        async with stream_node(rabbitmq.url, queue) as node:
+        async with node_at(rabbitmq.url) as node:
             assert node.log.epoch == "first"
 
 
 async def test_births_left_over_by_retention_do_not_rename_the_log(
-    rabbitmq: SharedBroker, queue: str
+    node_at: NodeAt, rabbitmq: SharedBroker, queue: str
 ) -> None:
     """If the oldest message that is left is a birth that had not counted, the epoch is what follows says."""
     async with raw(rabbitmq.url) as channel:
@@ -335,28 +361,30 @@ async def test_births_left_over_by_retention_do_not_rename_the_log(
         await put(channel, queue, b"foreign, so that the next is not at offset 0")
         await put(channel, queue, epoch="late", mark=BIRTH)
         await put(channel, queue, encode_batch(entries(1)), epoch="true")
-        async with stream_node(rabbitmq.url, queue) as node:
+        async with node_at(rabbitmq.url) as node:
             assert node.log.epoch == "true"
 
 
-async def test_write_by_who_had_not_noticed_names_the_new_life(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_write_by_who_had_not_noticed_names_the_new_life(
+    node_at: NodeAt, rabbitmq: SharedBroker, queue: str
+) -> None:
     """An entry that a node wrote under the old epoch into a new stream is seen, in an epoch of its own."""
     async with raw(rabbitmq.url) as channel:
         await declare(channel, queue)
         await put(channel, queue, encode_batch(entries(1, 2)), epoch="old")
-        async with stream_node(rabbitmq.url, queue) as one, stream_node(rabbitmq.url, queue) as two:
+        async with node_at(rabbitmq.url) as one, node_at(rabbitmq.url) as two:
             assert one.log.epoch == two.log.epoch != "old"
             assert one.recorder.numbers == two.recorder.numbers == [1, 2]
             assert one.recorder.begins[0].offset >= 0
 
 
-async def test_overtaken_tail_begins_anew(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_overtaken_tail_begins_anew(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """If entries between are gone when the next ones come, the reader is told, and goes on from there."""
-    async with stream_node(rabbitmq.url, queue) as node:
+    async with node_at(rabbitmq.url) as node:
         await node.append(1)
         await node.has(1)
         assert node.log._next is not None
-        node.log._next -= 3  # As if these had not come, and would not.
+        node.log._next -= stream.OWN_RECORDS_MAX + 1  # As if these had not come, and would not.
 
         await node.append(2)
         await node.has(2)
@@ -367,9 +395,9 @@ async def test_overtaken_tail_begins_anew(rabbitmq: SharedBroker, queue: str) ->
         assert not node.recorder.window.covers(node.recorder.begins[0])
 
 
-async def test_shortened_stream_begins_anew(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_shortened_stream_begins_anew(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """If the stream has lost its end, what comes at offsets that were seen before is not taken for old."""
-    async with proxied(rabbitmq.url) as (proxy, url), stream_node(url, queue) as node:
+    async with proxied(rabbitmq.url) as (proxy, url), node_at(url) as node:
         await node.append(1)
         await node.has(1)
         assert node.log._next is not None
@@ -381,11 +409,11 @@ async def test_shortened_stream_begins_anew(rabbitmq: SharedBroker, queue: str) 
         await eventually(lambda: 2 in node.recorder.numbers, "the entry")
 
 
-async def test_big_payloads_are_split(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_big_payloads_are_split(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """No message of the stream grows past the limit of bytes, unless one entry alone does."""
     big = [entry(number, payload_bytes=100_000) for number in range(10)]
     huge = entry(10, payload_bytes=2_000_000)
-    async with stream_node(rabbitmq.url, queue) as node:
+    async with node_at(rabbitmq.url) as node:
         async with node.appender() as appender:
             await appender.append([*big, huge, entry(11)])
         await node.has(*range(12))
@@ -394,11 +422,11 @@ async def test_big_payloads_are_split(rabbitmq: SharedBroker, queue: str) -> Non
         assert len(messages) == 7
 
 
-async def test_other_arguments_are_told(rabbitmq: SharedBroker, queue: str) -> None:
+async def test_other_arguments_are_told(node_at: NodeAt, rabbitmq: SharedBroker, queue: str) -> None:
     """If the stream exists with another retention the node is not ready, and says of what and what to do."""
     async with raw(rabbitmq.url) as channel:
         await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "stream"})
-        async with stream_node(rabbitmq.url, queue, caught_up=False) as node:
+        async with node_at(rabbitmq.url, caught_up=False) as node:
             health = await eventually(lambda: "event_log.retention" in node.log.health().detail, "the reason")
 
             assert health
