@@ -1,5 +1,7 @@
 """From the log to the sockets: each entry is framed once per target and offered to who is there.
 
+Who takes it compressed gets it compressed once for all.
+
 What was handed out stays in the replay window for those who come back.
 Everything here is one synchronous call: no socket can see entries out of log order, and none can
 make another wait, since an outbox takes or refuses a frame at once.
@@ -14,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from bridge.core.entry import Logged, Position
 from bridge.core.hub import Hub
 from bridge.core.outbox import Frame
+from bridge.core.run import Run
 from bridge.core.stats import Stats
 from bridge.core.window import Window
 
@@ -21,17 +24,14 @@ from bridge.core.window import Window
 class Member(Protocol):
     """What fan-out needs of a socket."""
 
-    def offer(self, frame: Frame) -> None:
-        """Queue a frame."""
+    def offer(self, run: Run) -> None:
+        """Queue frames."""
 
     def flush(self) -> None:
         """Write what is queued, if the client keeps up."""
 
-    def send(self, frames: Sequence[Frame], data: bytes) -> bool:
-        """Do both with these frames, which joined are `data`.
-
-        True if they were written at once, uncounted, since nothing waited.
-        """
+    def send(self, run: Run) -> int:
+        """Do both. How many bytes were written at once, uncounted, since nothing waited; else 0."""
 
 
 M = TypeVar("M", bound=Member)
@@ -90,27 +90,27 @@ class Fanout(Generic[M]):
         self._stats.entries_expired += 1
         return True
 
-    def _send_alike(self, run: Sequence[Logged]) -> Sequence[Logged]:
+    def _send_alike(self, current: Sequence[Logged]) -> Sequence[Logged]:
         """Hand out entries with the same targets, joined once for all; return those that reached anybody."""
         reached: Sequence[Logged] = ()
-        for room, members in self._hub.audience(run[0].entry.targets):
-            reached = run
-            for frames in _bounded([self._frame(logged, room) for logged in run]):
-                data = frames[0].data if len(frames) == 1 else b"".join([frame.data for frame in frames])
-                written = sum([member.send(frames, data) for member in members])
-                self._stats.frames_sent += written * len(frames)
-                self._stats.bytes_sent += written * len(data)
+        for room, members in self._hub.audience(current[0].entry.targets):
+            reached = current
+            for frames in _bounded([self._frame(logged, room) for logged in current]):
+                run = Run(frames)
+                sizes = [member.send(run) for member in members]
+                self._stats.frames_sent += (len(sizes) - sizes.count(0)) * len(frames)
+                self._stats.bytes_sent += sum(sizes)
         return reached
 
-    def _send_mixed(self, run: Sequence[Logged]) -> Sequence[Logged]:
+    def _send_mixed(self, current: Sequence[Logged]) -> Sequence[Logged]:
         """Hand out entries with different targets, joined by socket; return those that reached anybody."""
         touched: dict[M, None] = {}
         reached: list[Logged] = []
-        for logged in run:
+        for logged in current:
             for room, members in self._hub.audience(logged.entry.targets):
-                frame = self._frame(logged, room)
+                run = Run([self._frame(logged, room)])
                 for member in members:
-                    member.offer(frame)
+                    member.offer(run)
                 touched.update(dict.fromkeys(members))
                 if not reached or reached[-1] is not logged:
                     reached.append(logged)

@@ -15,6 +15,7 @@ from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry
 from bridge.core.errors import Refused
 from bridge.core.outbox import Frame
+from bridge.core.run import Run
 
 
 class Stops:
@@ -133,19 +134,18 @@ class FakeSocket:
         """All frames that were written."""
         return [frame for write in self.writes for frame in write]
 
-    def offer(self, frame: Frame) -> None:
-        """Queue a frame."""
-        self._waiting.append(frame)
+    def offer(self, run: Run) -> None:
+        """Queue frames."""
+        self._waiting += run.frames
 
     def flush(self) -> None:
         """Write what waits."""
         self.writes.append(self._waiting)
         self._waiting = []
 
-    def send(self, frames: Sequence[Frame], data: bytes) -> bool:
+    def send(self, run: Run) -> int:
         """Do both."""
-        assert data == b"".join(frame.data for frame in frames)
-        for frame in frames:
-            self.offer(frame)
+        assert run.data == b"".join(frame.data for frame in run.frames)
+        self.offer(run)
         self.flush()
-        return False
+        return 0

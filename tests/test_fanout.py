@@ -13,6 +13,7 @@ from bridge.core.entry import Entry, EventKey, Logged, Position
 from bridge.core.hub import Hub
 from bridge.core.outbox import Frame
 from bridge.core.policy import Policy
+from bridge.core.run import Run
 from bridge.core.stats import Stats
 from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
@@ -181,8 +182,8 @@ def test_who_leaves_while_served() -> None:
     world = World()
 
     class Leaving(FakeSocket):
-        def offer(self, frame: Frame) -> None:
-            super().offer(frame)
+        def offer(self, run: Run) -> None:
+            super().offer(run)
             for socket in (self, second):
                 world.hub.leave(socket, ["all"])
 

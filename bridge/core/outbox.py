@@ -10,13 +10,13 @@ A second limit, the pool's, is for all sockets of a node together.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.core.close import SLOW, CloseReason
 from bridge.core.policy import Policy
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One message as it goes on the wire, shared by every socket that gets it.
 
     `offset` is the event's offset in the log, 0 for a message that is not an event.

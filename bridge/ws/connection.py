@@ -69,7 +69,7 @@ class Connection(Endpoint):
             self._server.stats.errors[notice.code] += 1
         elif isinstance(notice, Connected | Subscribed):
             self._server.stats.resumes_recovered += notice.recovered
-        self.offer(Frame(text_frame(bridge_v1.encode_notice(notice))))
+        self.queue(Frame(text_frame(bridge_v1.encode_notice(notice))))
 
     def sweep(self, now: float) -> None:
         """Do what is due once in each ping interval. `now`: seconds since the Unix epoch."""
@@ -95,7 +95,9 @@ class Connection(Endpoint):
         now = time.time()
         for logged, room in owed:
             if logged.entry.expires_at is None or now <= logged.entry.expires_at:
-                self.offer(event_frame(logged, room))
+                self.queue(
+                    event_frame(logged, room)
+                )  # As it is: compressed, it would be for this socket alone.
         if self.session.live:
             self._join(self.session.rooms)
         else:

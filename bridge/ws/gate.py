@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
+from typing import cast
 
 import structlog
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -20,6 +22,7 @@ from bridge.core.commands import Hello
 from bridge.core.errors import BadMessage
 from bridge.core.limits import KeyedLimiter
 from bridge.core.stats import Stats
+from bridge.ws.deflate import NEGOTIATION
 from bridge.ws.dialects.bridge_v1 import SUBPROTOCOL
 from bridge.ws.handshake import OriginRules, client_address, hello_from, path_of, single
 
@@ -38,13 +41,14 @@ class Admission:
     """The answer to an HTTP request.
 
     `response` goes on the wire as it is; unless `accepted`, the connection then ends. `hello` is the one
-    in the request, None if there is none, or what is wrong with it.
+    in the request, None if there is none, or what is wrong with it. `deflate` is what the response agrees to.
     """
 
     response: bytes
     address: str
     accepted: bool = False
     hello: Hello | BadMessage | None = None
+    deflate: PerMessageDeflate | None = None
 
 
 class Gate:
@@ -60,6 +64,7 @@ class Gate:
         full: Callable[[], bool],
         cookie_name: str,
         trusted_proxies: Sequence[str],
+        compression: bool,
     ) -> None:
         """Decide by these rules."""
         self._origins = origins
@@ -69,10 +74,17 @@ class Gate:
         self._full = full
         self._cookie_name = cookie_name
         self._trusted_proxies = trusted_proxies
+        self._extensions = [NEGOTIATION] if compression else []
 
     def admit(self, head: bytes, peer: str, now: float) -> Admission:
         """Answer a request. `head` ends with its empty line; `now` is monotonic, in seconds."""
-        wire = ServerProtocol(select_subprotocol=_select_subprotocol)
+        wire = _Handshake(extensions=self._extensions)
+        try:
+            return self._admit(wire, head, peer, now)
+        finally:
+            wire.parser.close()  # Which refers to itself, and to the request: both are freed now.
+
+    def _admit(self, wire: ServerProtocol, head: bytes, peer: str, now: float) -> Admission:
         if len(head) > HEAD_BYTES_MAX:
             response = wire.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long\n")
             return self._refused(peer, response)
@@ -109,7 +121,10 @@ class Gate:
             hello = hello_from(request, cookie_name=self._cookie_name, cookie_trusted=vouched)
         except BadMessage as bad:
             hello = bad
-        return Admission(response.serialize(), address, accepted=True, hello=hello)
+        agreed = cast(list[PerMessageDeflate], wire.extensions)  # The only one there is; empty or one.
+        return Admission(
+            response.serialize(), address, accepted=True, hello=hello, deflate=next(iter(agreed), None)
+        )
 
     def _refusal(
         self, wire: ServerProtocol, request: Request, path: str, address: str, now: float
@@ -139,6 +154,9 @@ class Gate:
         return Admission(response.serialize(), address)
 
 
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Speak bridge.v1 to whoever offers it; a `bearer.…` entry is a token and never echoed."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+class _Handshake(ServerProtocol):
+    """The server's side of an opening handshake."""
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Speak bridge.v1 to whoever offers it; a `bearer.…` entry is a token and never echoed."""
+        return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in subprotocols else None

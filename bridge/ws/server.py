@@ -15,6 +15,7 @@ from math import ceil
 from secrets import token_hex
 
 import structlog
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from bridge.core.access import Principal
 from bridge.core.close import DRAINING, LIMIT, CloseReason
@@ -22,12 +23,14 @@ from bridge.core.commands import Draining
 from bridge.core.hub import Hub
 from bridge.core.limits import KeyedLimiter
 from bridge.core.outbox import OutboxLimits, Pool
+from bridge.core.run import Coding
 from bridge.core.session import SessionRules
 from bridge.core.stats import Stats
 from bridge.ws.connection import Connection
+from bridge.ws.deflate import Deflates
 from bridge.ws.gate import Gate
 from bridge.ws.handshake import OriginRules
-from bridge.ws.wire import Wire
+from bridge.ws.wire import NO_EXTENSIONS, Wire
 
 log = structlog.get_logger()
 
@@ -69,8 +72,12 @@ class SocketServer:
         open_for_sockets: Callable[[], bool],
         cookie_name: str,
         trusted_proxies: Sequence[str],
+        compress_bytes_min: int | None,
     ) -> None:
-        """Hold what all connections share. `verify` raises TokenRejected."""
+        """Hold what all connections share. `verify` raises TokenRejected.
+
+        Events of at least `compress_bytes_min` bytes are compressed for clients that offer it; None for none.
+        """
         self.hub = hub
         self.rules = rules
         self.limits = limits
@@ -89,7 +96,9 @@ class SocketServer:
             ),
             cookie_name=cookie_name,
             trusted_proxies=trusted_proxies,
+            compression=compress_bytes_min is not None,
         )
+        self._deflates = Deflates(bytes_min=compress_bytes_min or 0, stats=stats)
         # Commands are limited by themselves; this limits what else a client can have the node read.
         self._frames_max = 2 * ceil(
             rules.commands_burst_max + rules.commands_per_second_max * rules.ping_interval_seconds
@@ -195,9 +204,14 @@ class SocketServer:
         if self._draining or len(self.connections) > self.limits.sockets_max + HANDSHAKES_SPARE:
             connection.abort()
 
-    def wire(self) -> Wire:
-        """Return the wire of a new WebSocket."""
-        return Wire(message_bytes_max=self.limits.message_bytes_max, frames_max=self._frames_max)
+    def wire(self, deflate: PerMessageDeflate | None) -> tuple[Wire, Coding | None]:
+        """Return the wire of a new WebSocket, and how it gets events. `deflate` is what was agreed on."""
+        wire = Wire(
+            extensions=NO_EXTENSIONS if deflate is None else [deflate],
+            message_bytes_max=self.limits.message_bytes_max,
+            frames_max=self._frames_max,
+        )
+        return wire, None if deflate is None else self._deflates.of(deflate)
 
     def opened(self, connection: Connection) -> None:
         """Note a connection that has become a WebSocket."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from struct import pack
 from typing import cast
 
+from websockets.extensions import Extension
 from websockets.frames import BINARY, CONT, PING, TEXT, CloseCode, Frame
 from websockets.protocol import SERVER, Protocol
 
@@ -16,22 +18,40 @@ from bridge.core.close import BAD_PROTOCOL, LIMIT, CloseReason
 
 READ_BYTES_MAX = 4_096  # Parsed at a time: after so much a client that floods is noticed.
 PING_FRAME = Frame(PING, b"").serialize(mask=False)
+TEXT_HEAD = 0x80 | TEXT  # FIN and the opcode; then comes the length, in one byte or behind one of these.
+MEDIUM, LONG = 126, 127
+SHORT_BYTES_MAX, MEDIUM_BYTES_MAX = 125, 65_535
 
+NO_EXTENSIONS: list[Extension] = []  # Shared: nobody adds any.
 _logger = logging.getLogger("websockets.server")
 
 
 def text_frame(data: bytes) -> bytes:
     """Wrap the bytes of a text message as an unmasked WebSocket frame (RFC 6455 section 5.2)."""
-    return Frame(TEXT, data).serialize(mask=False)
+    size = len(data)
+    if size <= SHORT_BYTES_MAX:
+        return pack("!BB", TEXT_HEAD, size) + data
+    if size <= MEDIUM_BYTES_MAX:
+        return pack("!BBH", TEXT_HEAD, MEDIUM, size) + data
+    return pack("!BBQ", TEXT_HEAD, LONG, size) + data
+
+
+def message_of(frame: bytes) -> bytes:
+    """Return what `text_frame` has wrapped."""
+    return frame[{MEDIUM: 4, LONG: 10}.get(frame[1], 2) :]
 
 
 class Wire(Protocol):
     """The server's side of a WebSocket after its opening handshake."""
 
-    def __init__(self, *, message_bytes_max: int, frames_max: int) -> None:
-        """Begin open. So many frames of any kind may come until `frames_read` is set back to 0."""
+    def __init__(self, *, extensions: list[Extension], message_bytes_max: int, frames_max: int) -> None:
+        """Begin open, with what the handshake has agreed on.
+
+        So many frames of any kind may come until `frames_read` is set back to 0.
+        """
         super().__init__(SERVER, max_size=message_bytes_max, logger=_logger)
         del self.id  # A UUID for the library's log lines, which are off.
+        self.extensions = extensions  # For what comes: what goes is compressed before it gets here.
         self.frames_read = 0
         self._frames_max = frames_max
         self._partial: bytearray | None = None  # Set while a fragmented message arrives.
@@ -50,6 +70,12 @@ class Wire(Protocol):
                     return
                 if message is not None:
                     yield message
+
+    def end(self) -> None:
+        """Learn that the connection is gone, and let go of what refers to itself: it is freed now."""
+        self.receive_eof()
+        self.parser.close()
+        self.parser_exc = None
 
     def _message(self, frame: Frame) -> bytes | CloseReason | None:
         """Return the message that a frame completes, None if it completes none, or why it may not come."""

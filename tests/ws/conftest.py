@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import os
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import pytest
 from cryptography import x509
@@ -14,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.ws.node import HOST
+from tests.ws.spy import Spy
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,10 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificate, key)
     return Tls(server, ssl.create_default_context(cafile=str(certificate)))
+
+
+@pytest.fixture
+def spy() -> Iterator[Spy]:
+    """Watch every write."""
+    with patch("bridge.ws.endpoint.write", Spy(os.write)) as spy:
+        yield spy

@@ -79,6 +79,7 @@ class Options:
     attempts_per_minute_max: int = 100_000
     allowed_origins: tuple[str, ...] = ()
     allow_missing_origin: bool = True
+    compress_bytes_min: int | None = 512
     tls: ssl.SSLContext | None = None
     verify: Callable[[str], Principal] = TokenVerifier(TOKENS).verify
 
@@ -221,6 +222,7 @@ def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
         healthy=lambda: node.healthy,
         cookie_name=COOKIE,
         trusted_proxies=(),
+        compress_bytes_min=options.compress_bytes_min,
     )
     fanout = Fanout(
         hub,

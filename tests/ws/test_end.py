@@ -11,6 +11,8 @@ import weakref
 
 import pytest
 from websockets.frames import Opcode
+from websockets.http11 import Request
+from websockets.protocol import Protocol
 
 from bridge.core.close import DRAINING, GOODBYE, SLOW
 from bridge.core.commands import Expiring
@@ -185,6 +187,27 @@ async def test_closed_connection_is_collected(monkeypatch: pytest.MonkeyPatch) -
             await eventually(lambda: not any(ref() for ref in refs), "they are collected")
         finally:
             gc.enable()
+
+
+async def test_wires_and_requests_are_freed_at_once() -> None:
+    """Neither a handshake nor a closed socket leaves a cycle of ours to the garbage collector."""
+    async with running() as node:
+        gc.collect()
+        gc.disable()
+        try:
+            for path in ("/ws", "/elsewhere", f"/ws?token={token()}"):
+                async with RawClient.connected(node) as raw:
+                    await raw.send(request(path) + command("ping"))
+                    await raw.head()
+            async with RawClient.member(node) as raw:
+                await raw.send(client_frame(Opcode.CLOSE))
+                await raw.rest()
+            await eventually(lambda: not node.server.connections, "all are gone")
+            kept = [one for one in gc.get_objects() if isinstance(one, Protocol | Request)]
+        finally:
+            gc.enable()
+
+    assert not kept
 
 
 async def test_stop_leaves_nothing() -> None:

@@ -1,6 +1,6 @@
 """Clients of Node.js: the `ws` package, and the browser's own WebSocket as Node has it (undici).
 
-`ws` is looked for in NODE_PATH and in clients/typescript; what is missing is skipped.
+`ws` is looked for in NODE_PATH, in clients/typescript and in benchmarks/peers; what is missing is skipped.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ import pytest
 from tests.ws.node import Node, eventually, running, token
 
 HERE = Path(__file__).parent
-PACKAGES = HERE.parents[1] / "clients" / "typescript" / "node_modules"
+PACKAGES = [
+    str(HERE.parents[1] / folder / "node_modules") for folder in ("clients/typescript", "benchmarks/peers")
+]
 ENVIRONMENT = os.environ | {
-    "NODE_PATH": os.pathsep.join(filter(None, (os.environ.get("NODE_PATH"), str(PACKAGES))))
+    "NODE_PATH": os.pathsep.join(filter(None, (os.environ.get("NODE_PATH"), *PACKAGES)))
 }
 PROBES = {
     "ws": (["node", "-e", "require('ws')"], "the package ws is not installed (see NODE_PATH)"),
@@ -152,3 +154,19 @@ async def test_message_that_is_too_big(kind: str) -> None:
         while "close" not in (happened := await js.next()):
             pass
         assert happened["close"] == 1009
+
+
+async def test_compression(kind: str) -> None:
+    """A client that offers compression reads what is compressed, and is read when it compresses."""
+    async with running() as node, javascript(kind, node, "bridge.v1", f"bearer.{token()}") as js:
+        assert "open" in await js.next()
+        assert (await js.next())["message"]["type"] == "connected"
+        node.publish(1, padding=2_000)
+        node.publish(2, 3, padding=2_000)
+        js.send('{"op": "ping", "id": 4' + " " * 2_000 + "}")
+
+        assert [(await js.next())["message"]["data"]["number"] for _ in range(3)] == [1, 2, 3]
+        assert (await js.next())["message"]["id"] == 4
+        offered = node.connection_of("u1")._coding is not None
+        assert node.stats.compressions == (3 if offered else 0)
+        assert offered or kind != "ws"  # Whether a Node's own WebSocket offers it depends on its version.
