@@ -22,7 +22,7 @@ from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
 from bridge.admin.server import AdminServer
 from bridge.amqp.burial import Burial
 from bridge.amqp.consumer import DomainConsumer, Work as ConsumerWork
-from bridge.amqp.link import Channel, Connection, Link, Work
+from bridge.amqp.link import Connection, Link, Work
 from bridge.amqp.probe import Probe
 from bridge.amqp.source import StockSource
 from bridge.amqp.stream import Retention, StreamLog
@@ -188,14 +188,19 @@ class Bridge:
         url, prefix = settings.amqp.url.get_secret_value(), settings.amqp.prefix
         # Two connections: a broker short of memory or disk stops reading from those that publish
         # (https://www.rabbitmq.com/docs/alarms), and watching must go on then.
+        reader = settings.amqp.reader
         self._ingest_link = Link(
-            url, f"{prefix} ingest", works=[consumer.run for consumer in self._consumers], stats=self.stats
+            url,
+            f"{prefix} ingest",
+            works=[consumer.run for consumer in self._consumers],
+            stats=self.stats,
+            reader=reader,
         )
         self._probe = Probe(topology, self._consumers)
         watching: list[Work] = [self._probe.run]
         if self._stream is not None:
             watching.append(self._stream.tail)
-        self._watch_link = Link(url, f"{prefix} watch", works=watching, stats=self.stats)
+        self._watch_link = Link(url, f"{prefix} watch", works=watching, stats=self.stats, reader=reader)
         self._sockets = self._socket_server()
         self._admin = AdminServer(health=self.health, collector=BridgeCollector(self.stats, self._gauges))
         self._draining = False
@@ -277,8 +282,8 @@ class Bridge:
             stats=self.stats,
         )
 
-        async def work(source: StockSource, channel: Channel, connection: Connection) -> None:
-            event_log = self._stream.appender(channel) if self._stream else self._memory
+        async def work(source: StockSource, connection: Connection) -> None:
+            event_log = self._stream.appender(source) if self._stream else self._memory
             async with Burial(self._names, connection) as dead_letters:
                 await ingest.run(source, event_log, dead_letters)
 
@@ -317,6 +322,7 @@ class Bridge:
             open_for_sockets=lambda: self._stream is None or self._stream.known,
             cookie_name=settings.auth.cookie_name,
             trusted_proxies=ws.trusted_proxies,
+            compress_bytes_min=ws.compress_bytes_min if ws.compression else None,
         )
 
     def _gauges(self) -> NodeGauges:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from logging import DEBUG
 from pathlib import Path
 from traceback import extract_tb
 from typing import Protocol
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 APPEND_SECONDS_MAX = 30.0
 RETRY_SECONDS = 0.5
+_UNREMARKABLE = frozenset({Fate.LOGGED, Fate.DUPLICATE, Fate.DROPPED})
 
 
 class Source(Protocol):
@@ -111,7 +113,7 @@ class Ingest:
             return verdict
         new = [entry for entry in verdict.entries if self.once.claim(entry.key, now)]
         claimed += new
-        return verdict if new else replace(verdict, fate=Fate.DUPLICATE, entries=())
+        return verdict if new else verdict._replace(fate=Fate.DUPLICATE, entries=())
 
     async def _append(self, event_log: Appender, entries: Sequence[Entry]) -> None:
         """Append, and again for a while if the log does not confirm.
@@ -161,42 +163,49 @@ class Ingest:
 
     def _count(self, verdicts: Sequence[tuple[Delivery, Verdict]]) -> None:
         name = self.domain.name
+        # A name that no domain declares is the publisher's: as a label it would be without bounds.
+        self.stats.deliveries.update(
+            [(name, verdict.event_type if verdict.declared else "", verdict.fate) for _, verdict in verdicts]
+        )
+        told = log.is_enabled_for(DEBUG)  # Asked once: a batch can have thousands.
         for delivery, verdict in verdicts:
-            # A name that no domain declares is the publisher's: as a label it would be without bounds.
-            event_type = verdict.event_type if verdict.declared else ""
-            self.stats.deliveries[name, event_type, verdict.fate] += 1
-            match verdict.fate:
-                case Fate.DEAD if verdict.refused is not None:
-                    self.stats.dead_letters[name, verdict.refused.reason] += 1
-                    log.warning(
-                        "ingest.dead_letter",
-                        domain=name,
-                        routing_key=delivery.routing_key,
-                        event_id=verdict.event_id,
-                        trace=verdict.traceparent,
-                        reason=verdict.refused.reason.value,
-                        # No more than the declared part: further down the keys can be the publisher's own.
-                        field=verdict.refused.field.partition(".")[0],
-                    )
-                case Fate.LATE:
-                    log.info(
-                        "ingest.late",
-                        domain=name,
-                        event_type=verdict.event_type,
-                        event_id=verdict.event_id,
-                        trace=verdict.traceparent,
-                    )
-                case Fate.FAILED:
-                    self.stats.requeued[name] += 1
-                case _:
-                    log.debug(
-                        "ingest.settled",
-                        domain=name,
-                        fate=verdict.fate.value,
-                        event_type=verdict.event_type,
-                        event_id=verdict.event_id,
-                        trace=verdict.traceparent,
-                    )
+            if told or verdict.fate not in _UNREMARKABLE:
+                self._tell(delivery, verdict)
+
+    def _tell(self, delivery: Delivery, verdict: Verdict) -> None:
+        name = self.domain.name
+        match verdict.fate:
+            case Fate.DEAD if verdict.refused is not None:
+                self.stats.dead_letters[name, verdict.refused.reason] += 1
+                log.warning(
+                    "ingest.dead_letter",
+                    domain=name,
+                    routing_key=delivery.routing_key,
+                    event_id=verdict.event_id,
+                    trace=verdict.traceparent,
+                    reason=verdict.refused.reason.value,
+                    # No more than the declared part: further down the keys can be the publisher's own.
+                    field=verdict.refused.field.partition(".")[0],
+                )
+            case Fate.LATE:
+                log.info(
+                    "ingest.late",
+                    domain=name,
+                    event_type=verdict.event_type,
+                    event_id=verdict.event_id,
+                    trace=verdict.traceparent,
+                )
+            case Fate.FAILED:
+                self.stats.requeued[name] += 1
+            case _:
+                log.debug(
+                    "ingest.settled",
+                    domain=name,
+                    fate=verdict.fate.value,
+                    event_type=verdict.event_type,
+                    event_id=verdict.event_id,
+                    trace=verdict.traceparent,
+                )
 
 
 def _where(exc: Exception) -> str:

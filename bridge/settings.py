@@ -75,6 +75,7 @@ class Amqp(_Section):
     prefix: str = Field(default="bridge", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     prefetch: int = Field(default=500, ge=1, le=65_535)
     delivery_limit: int = Field(default=50, ge=1, le=100_000)
+    reader: Literal["bulk", "stock"] = "bulk"
 
     @field_validator("url")
     @classmethod
@@ -164,6 +165,8 @@ class Ws(_Section):
     commands_burst_max: int = Field(default=40, ge=1, le=100_000)
     mistakes_max: int = Field(default=20, ge=1)
     message_bytes_max: int = Field(default=65_536, ge=1_024, le=16_777_216)
+    compression: bool = True
+    compress_bytes_min: int = Field(default=512, ge=0, le=16_777_216)
     outbox_frames_max: int = Field(default=1_000, ge=1)
     outbox_bytes_max: int = Field(default=1_048_576, ge=1_024)
     outboxes_bytes_max: int = Field(default=536_870_912, ge=1_048_576)

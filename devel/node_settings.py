@@ -41,6 +41,11 @@ PLUGIN_CONFIG = {
     "rabbitmq_management": "management.tcp.ip = {host}\nmanagement.tcp.port = {port}\n",
     "rabbitmq_prometheus": "prometheus.tcp.ip = {host}\nprometheus.tcp.port = {port}\n",
     "rabbitmq_stream": "stream.listeners.tcp.1 = {host}:{port}\n",
+    # Else it closes a socket whose client has said nothing for a minute, as subscribers do.
+    "rabbitmq_web_stomp": (
+        "stomp.listeners.tcp = none\nweb_stomp.tcp.ip = {host}\nweb_stomp.tcp.port = {port}\n"
+        "web_stomp.ws_opts.idle_timeout = 3600000\n"
+    ),
 }
 
 

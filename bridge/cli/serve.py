@@ -14,6 +14,7 @@ import typer
 from bridge import __version__
 from bridge.app import Bridge
 from bridge.cli.common import exit_with_problems, settings_or_exit
+from bridge.collector import collecting
 from bridge.logs import configure
 from bridge.settings import Settings, SettingsError
 from bridge.workers import Workers
@@ -68,7 +69,7 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, on_signal, number)
     bridge = Bridge(settings)
     log.info("app.starting", version=__version__, mode=settings.mode, domains=list(bridge.catalogue.domains))
-    async with bridge.serving() as ports:
+    async with bridge.serving() as ports, collecting(bridge.stats.sockets_closed):
         log.info("app.serving", public_port=ports.public, admin_port=ports.admin)
         await asked.wait()
     log.info("app.stopped")

@@ -45,6 +45,7 @@ class EventType:
     once_by: tuple[str, ...] = ()
     conflate_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `overflow.key_fields`.
     once_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `once_by`.
+    head: bytes = field(init=False)  # How every payload of this type begins, up to its id.
 
     def __post_init__(self) -> None:
         """Raise ValueError for a declaration that could not work."""
@@ -59,6 +60,8 @@ class EventType:
             self, "conflate_attributes", self._attributes("conflates", self.overflow.key_fields)
         )
         object.__setattr__(self, "once_attributes", self._attributes("is once", self.once_by))
+        head = b'{"type":"%b","version":%d,"id":' % (self.name.encode(), self.version)
+        object.__setattr__(self, "head", head)
 
     def _attributes(self, verb: str, wire_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the class's attributes for payload fields named in a declaration."""

@@ -15,13 +15,14 @@ from pydantic_core import ErrorDetails
 from bridge.core.errors import Reason, Refused, shown
 from bridge.core.rooms import ROOM_ID_PATTERN
 
+_NUMBER = "a number, without quotes"
 _TYPES = {
     "bool_type": "true or false",
     "datetime_type": "an ISO 8601 time as text",
     "decimal_type": "a number or a number in quotes",
     "dict_type": "a JSON object",
     "int_type": "a whole number, without quotes",
-    "is_instance_of": "a number, without quotes",  # A strict Decimal.
+    "is_instance_of": _NUMBER,  # A strict Decimal.
     "list_type": "a list",
     "model_type": "a JSON object",
     "string_type": "text",
@@ -64,6 +65,8 @@ def _in_words(errors: Iterable[ErrorDetails]) -> str:
     """Make one statement of what is wrong with one value, which each branch of a union refused."""
     types = dict.fromkeys(_TYPES[error["type"]] for error in errors if error["type"] in _TYPES)
     others = dict.fromkeys(_limit(error) for error in errors if error["type"] not in _TYPES)
+    if _NUMBER in types:
+        types.pop(_TYPES["int_type"], None)  # The other branch of what may have a fraction.
     # Where one branch took the type and minded the value, the other branches' minding the type is noise.
     return " or ".join(others) if others else f"must be {' or '.join(types)}"
 

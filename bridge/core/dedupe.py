@@ -22,6 +22,7 @@ class RecentKeys:
         self._current: set[EventKey] = set()
         self._previous: set[EventKey] = set()
         self._turned_at = float("-inf")
+        self._turns_at = float("-inf")
         self.shortened = 0
 
     def __contains__(self, key: EventKey) -> bool:
@@ -34,6 +35,8 @@ class RecentKeys:
 
     def expire(self, now: float) -> None:
         """Forget what is too old. Call before looking up: a quiet system remembers nothing new."""
+        if now < self._turns_at:
+            return
         age = now - self._turned_at
         if age >= 2 * self._window_seconds:
             # Even the current generation is too old to become the previous one.
@@ -43,7 +46,8 @@ class RecentKeys:
 
     def remember(self, key: EventKey, now: float) -> None:
         """Remember a key from now on."""
-        self.expire(now)
+        if now >= self._turns_at:
+            self.expire(now)
         if len(self._current) >= self._generation_keys_max and key not in self._current:
             self.shortened += 1
             self._turn(self._current, now)
@@ -53,6 +57,7 @@ class RecentKeys:
         self._previous = previous
         self._current = set()
         self._turned_at = now
+        self._turns_at = now + self._window_seconds
 
 
 COPY_SECONDS = 60.0  # An append that was not confirmed is tried again well within this.

@@ -62,16 +62,12 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
         event_id = event_id or _text_or_none(attributes.get("id"), "id")
         if attributes.get("time") is not None:
             payload.setdefault("timestamp", attributes["time"])
-    elif "pattern" in payload and isinstance(payload.get("data"), dict):
-        declared.append(("pattern", payload["pattern"]))
-        payload = payload["data"]
-    elif {"pattern", "data"} <= payload.keys() <= _PATTERN_KEYS:
-        raise Refused(
-            Reason.BAD_ENVELOPE, f"data is {shown(payload['data'])}; it must be a JSON object", field="data"
-        )
+    elif "pattern" in payload and "data" in payload:
+        payload = _pattern_data(payload, declared)
     if payload.get("type") is not None:
         declared.append(("type", payload["type"]))
-    event_id = event_id or _text_or_none(payload.get("eventId"), "eventId")
+    if not event_id:
+        event_id = _text_or_none(payload.get("eventId"), "eventId")
     if "timestamp" not in payload and delivery.timestamp is not None:
         payload["timestamp"] = iso_utc(delivery.timestamp.astimezone(UTC))
     return Envelope(
@@ -79,7 +75,7 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
         payload,
         event_id or _fingerprint(delivery, dated="timestamp" in payload),
         tuple(declared),
-        _traceparent(delivery.headers),
+        _traceparent(delivery.headers) if delivery.headers else "",
     )
 
 
@@ -117,7 +113,8 @@ def _read_json(delivery: Delivery, body_bytes_max: int) -> dict[str, Any]:
             Reason.TOO_LARGE,
             f"the body has {len(body)} bytes; at most {body_bytes_max} are accepted (ingest.body_bytes_max)",
         )
-    if (delivery.content_encoding or "").lower() not in _PLAIN_ENCODINGS:
+    encoding = delivery.content_encoding
+    if encoding and encoding.lower() not in _PLAIN_ENCODINGS:
         raise Refused(
             Reason.WRONG_ENCODING,
             f"content encoding {delivery.content_encoding!r} is not understood; publish plain UTF-8",
@@ -158,10 +155,13 @@ def _not_json(body: bytes, what: str, field: str, error: ValueError) -> Refused:
 def _cloud_event_attributes(delivery: Delivery, payload: dict[str, Any]) -> Mapping[str, Any] | None:
     """Return the CloudEvents attributes of a delivery in either mode, None if it is not one."""
     attributes: Mapping[str, Any]
-    if (delivery.content_type or "").lower().startswith(_CLOUD_EVENTS_TYPE) or (
+    content_type = delivery.content_type
+    if (content_type and content_type.lower().startswith(_CLOUD_EVENTS_TYPE)) or (
         "specversion" in payload and ("data" in payload or "data_base64" in payload)
     ):
         attributes = payload
+    elif not delivery.headers:
+        return None
     else:
         attributes = {
             key[len(prefix) :]: value.decode(errors="replace") if isinstance(value, bytes) else value
@@ -178,6 +178,17 @@ def _cloud_event_attributes(delivery: Delivery, payload: dict[str, Any]) -> Mapp
             field="specversion",
         )
     return attributes
+
+
+def _pattern_data(payload: dict[str, Any], declared: list[tuple[str, object]]) -> dict[str, Any]:
+    """Take off what NestJS puts around a payload; an event with two fields of these names stays as it is."""
+    data = payload["data"]
+    if isinstance(data, dict):
+        declared.append(("pattern", payload["pattern"]))
+        return data
+    if payload.keys() <= _PATTERN_KEYS:
+        raise Refused(Reason.BAD_ENVELOPE, f"data is {shown(data)}; it must be a JSON object", field="data")
+    return payload
 
 
 def _cloud_event_data(payload: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +239,7 @@ def _fingerprint(delivery: Delivery, *, dated: bool) -> str:
 
 
 def _traceparent(headers: Mapping[str, Any]) -> str:
-    value = headers.get("traceparent", "") if headers else ""
+    value = headers.get("traceparent", "")
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     return value if isinstance(value, str) and len(value) <= 64 else ""  # noqa: PLR2004 - W3C: 55 characters

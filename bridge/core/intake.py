@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -30,8 +30,7 @@ class Fate(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The judgement on one delivery.
 
     `entries` is what to log: empty unless the fate is LOGGED, more than one when further events
@@ -43,7 +42,7 @@ class Verdict:
     event_type: str = ""
     event_id: str = ""
     traceparent: str = ""
-    entries: tuple[Entry, ...] = ()
+    entries: Sequence[Entry] = ()
     refused: Refused | None = None
     declared: bool = True
 
@@ -72,29 +71,20 @@ class Intake:
             if event_type is None:
                 return Verdict(Fate.DROPPED, event_id=delivery.message_id or "")
         envelope = open_envelope(delivery, body_bytes_max=self._body_bytes_max)
-        check_declared_types(envelope, event_type.name)
+        if envelope.declared_types:
+            check_declared_types(envelope, event_type.name)
         owner = self._catalogue.owner_of(event_type)
         if not (owner or self._domain).timestamp_required:
             fill_timestamp(envelope.payload, delivery.received_at)
         event = _validate(event_type.model, envelope.payload)
-        entries: tuple[Entry, ...] = ()
-        fate = Fate.LATE
+        event_id = envelope.event_id
+        fate, entries = Fate.LATE, list[Entry]()
         if not is_late(event_type, event, delivery.received_at):
-            fate = Fate.LOGGED
-            entries = (
-                make_entry(event_type, event, envelope.event_id),
-                *(
-                    make_entry(self._catalogue.of_class(type(derived)), derived, envelope.event_id)
-                    for derived in event.derived()
-                ),
-            )
+            fate, entries = Fate.LOGGED, [make_entry(event_type, event, event_id)]
+            for derived in event.derived():
+                entries.append(make_entry(self._catalogue.of_class(type(derived)), derived, event_id))
         return Verdict(
-            fate,
-            event_type.name,
-            envelope.event_id,
-            envelope.traceparent,
-            entries,
-            declared=owner is not None,
+            fate, event_type.name, event_id, envelope.traceparent, entries, None, declared=owner is not None
         )
 
     def _unknown(self, name: str) -> EventType | None:
@@ -130,21 +120,15 @@ def make_entry(event_type: EventType, event: BaseEvent, event_id: str) -> Entry:
     occurred_at = event.timestamp.timestamp()
     age_max = event_type.age_seconds_max
     data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
-    return Entry(
-        key=_identity(event_type, event, event_id),
-        targets=tuple(event.targets()),
-        policy=event_type.overflow.policy,
-        conflate_key=_conflate_key(event_type, event),
-        occurred_at=occurred_at,
-        expires_at=None if age_max is None else occurred_at + age_max,
-        payload=b'{"type":"%b","version":%d,"id":%b,"timestamp":"%b","data":%b}'
-        % (
-            event_type.name.encode(),
-            event_type.version,
-            json.dumps(event_id).encode(),
-            iso_utc(event.timestamp).encode(),
-            data,
-        ),
+    return Entry(  # By position, which is faster.
+        _identity(event_type, event, event_id),
+        tuple(event.targets()),
+        event_type.overflow.policy,
+        _conflate_key(event_type, event),
+        occurred_at,
+        None if age_max is None else occurred_at + age_max,
+        b'%b%b,"timestamp":"%b","data":%b}'
+        % (event_type.head, quoted(event_id).encode(), iso_utc(event.timestamp).encode(), data),
     )
 
 
@@ -158,9 +142,9 @@ def _identity(event_type: EventType, event: BaseEvent, event_id: str) -> EventKe
 def _conflate_key(event_type: EventType, event: BaseEvent) -> str:
     if event_type.overflow.policy is not Policy.CONFLATE:
         return ""
-    values = (getattr(event, name) for name in event_type.conflate_attributes)
+    values = [str(getattr(event, name)) for name in event_type.conflate_attributes]
     # One socket can watch two users, whose quotas may well have the same name.
-    return "\0".join((event_type.name, event.user_id or "", *map(str, values)))
+    return "\0".join([event_type.name, event.user_id or "", *values])
 
 
 def _validate(model: type[BaseEvent], payload: dict[str, Any]) -> BaseEvent:

@@ -42,6 +42,9 @@ class Stats:
         self.log_damaged = 0  # Messages of the log that are not ours or not whole.
         self.frames_sent = 0
         self.bytes_sent = 0
+        self.compressions = 0  # Frames compressed, once for each parameter set in use, not for each socket.
+        self.compressed_bytes_in = 0
+        self.compressed_bytes_out = 0
         self.frames_conflated = 0
         self.frames_dropped = 0
         self.latency_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Publish to socket, one per event.
@@ -53,3 +56,7 @@ class Stats:
         self.closes: Counter[int | str] = Counter()  # By our close code, or `client`.
         self.handshakes_refused: Counter[int] = Counter()  # By HTTP status.
         self.tokens_rejected: Counter[str] = Counter()  # By reason.
+
+    def sockets_closed(self) -> int:
+        """Return how many sockets were closed, WebSockets or not yet."""
+        return self.closes.total() + self.handshakes_refused.total()

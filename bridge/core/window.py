@@ -37,9 +37,6 @@ class _Trail:
         self.entries: list[Logged] = []
         self.start = 0  # Entries before this index have left the window.
 
-    def append(self, logged: Logged) -> None:
-        self.entries.append(logged)
-
     def drop_first(self) -> bool:
         """Forget the oldest entry; tell whether none is left."""
         self.start += 1
@@ -97,12 +94,17 @@ class Window:
 
     def append(self, batch: Iterable[Logged], now: float) -> None:
         """Take in newer entries, and let go of what is too old or too much. `now` in seconds."""
+        trails = self._trails
         for logged in batch:
+            entry = logged.entry
             self.head = logged.offset
             self._entries.append((now, logged))
-            self._bytes += _size(logged)
-            for room in logged.entry.targets:
-                self._trails.setdefault(room, _Trail()).append(logged)
+            self._bytes += len(entry.payload) + ENTRY_OVERHEAD_BYTES
+            for room in entry.targets:
+                trail = trails.get(room)
+                if trail is None:
+                    trail = trails[room] = _Trail()
+                trail.entries.append(logged)
         self.trim(now)
 
     def trim(self, now: float) -> None:
@@ -111,7 +113,7 @@ class Window:
         entries = self._entries
         while entries and (self._bytes > limits.bytes_max or entries[0][0] < now - limits.seconds_max):
             _, logged = entries.popleft()
-            self._bytes -= _size(logged)
+            self._bytes -= len(logged.entry.payload) + ENTRY_OVERHEAD_BYTES
             self.floor = logged.offset
             for room in logged.entry.targets:
                 if self._trails[room].drop_first():
@@ -136,7 +138,3 @@ class Window:
                 found.append(logged)
                 last = logged.offset
         return found
-
-
-def _size(logged: Logged) -> int:
-    return len(logged.entry.payload) + ENTRY_OVERHEAD_BYTES
