@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,13 +20,16 @@ class Proxy:
     way go on. `cut` ends the connections there are with a reset; it can follow either.
     """
 
-    def __init__(self, host: str, port: int, *, listen_at: int = 0) -> None:
-        """Forward to this address. `listen_at` is a port, 0 for any that is free."""
+    def __init__(self, host: str, port: int, *, listen_at: int = 0, socket: Path | None = None) -> None:
+        """Forward to this address, or to a Unix socket. `listen_at` is a port, 0 for any that is free."""
         self._target = (host, port)
+        self._socket = socket
         self._listen_at = listen_at
         self._server: asyncio.Server | None = None  # Set while the context is open.
         self._open = asyncio.Event()  # Cleared while bytes are swallowed.
         self._open.set()
+        self._answering = asyncio.Event()  # Cleared while answers are swallowed.
+        self._answering.set()
         self._relays: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}  # With both ends.
 
     async def __aenter__(self) -> Self:
@@ -54,10 +58,15 @@ class Proxy:
     def forward(self) -> None:
         """Let bytes pass, those held back first."""
         self._open.set()
+        self._answering.set()
 
     def swallow(self) -> None:
         """Let nothing pass; nobody is told."""
         self._open.clear()
+
+    def swallow_answers(self) -> None:
+        """Let what is asked pass, and nothing back; nobody is told."""
+        self._answering.clear()
 
     async def cut(self) -> None:
         """Reset every connection there is; return when they are gone."""
@@ -77,7 +86,7 @@ class Proxy:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._open.wait()
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await self._connect()
         except OSError:
             writer.transport.abort()
             return
@@ -86,17 +95,26 @@ class Proxy:
         self._relays[current].append(far_writer)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump(reader, far_writer))
-                tasks.create_task(self._pump(far_reader, writer))
+                tasks.create_task(self._pump(reader, far_writer, self._open))
+                tasks.create_task(self._pump(far_reader, writer, self._open, self._answering))
         finally:
             writer.transport.abort()
             far_writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._socket is not None:
+            return await asyncio.open_unix_connection(self._socket)
+        return await asyncio.open_connection(*self._target)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *gates: asyncio.Event
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
-                await self._open.wait()
+                for gate in gates:
+                    await gate.wait()
                 writer.write(data)
                 await writer.drain()
-            await self._open.wait()
+            for gate in gates:
+                await gate.wait()
             writer.write_eof()

@@ -19,9 +19,12 @@ from websockets.typing import Subprotocol
 from bridge.core.commands import Hello
 from bridge.core.errors import BadMessage
 from bridge.core.limits import KeyedLimiter
+from bridge.core.origins import OriginRules
 from bridge.core.stats import Stats
+from bridge.ws.address import Proxies, network_of
 from bridge.ws.dialects.bridge_v1 import SUBPROTOCOL
-from bridge.ws.handshake import OriginRules, client_address, hello_from, path_of, single
+from bridge.ws.handshake import hello_from, path_of, single
+from bridge.ws.wire import SILENT
 
 log = structlog.get_logger()
 
@@ -59,7 +62,8 @@ class Gate:
         healthy: Callable[[], bool],
         full: Callable[[], bool],
         cookie_name: str,
-        trusted_proxies: Sequence[str],
+        proxies: Proxies,
+        ipv6_prefix_bits: int,
     ) -> None:
         """Decide by these rules."""
         self._origins = origins
@@ -68,11 +72,12 @@ class Gate:
         self._healthy = healthy
         self._full = full
         self._cookie_name = cookie_name
-        self._trusted_proxies = trusted_proxies
+        self._proxies = proxies
+        self._ipv6_prefix_bits = ipv6_prefix_bits
 
     def admit(self, head: bytes, peer: str, now: float) -> Admission:
         """Answer a request. `head` ends with its empty line; `now` is monotonic, in seconds."""
-        wire = ServerProtocol(select_subprotocol=_select_subprotocol)
+        wire = ServerProtocol(select_subprotocol=_select_subprotocol, logger=SILENT)
         if len(head) > HEAD_BYTES_MAX:
             response = wire.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long\n")
             return self._refused(peer, response)
@@ -96,7 +101,7 @@ class Gate:
                 else wire.reject(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
             )
             return Admission(response.serialize(), peer)
-        address = client_address(peer, headers, self._trusted_proxies)
+        address = self._proxies.client_of(peer, headers)
         refusal = self._refusal(wire, request, path, address, now)
         if refusal is not None:
             return self._refused(address, refusal)
@@ -117,7 +122,7 @@ class Gate:
         """Return the answer to a request that is not let through, None for one that is."""
         if path != SOCKET_PATH:
             return wire.reject(HTTPStatus.NOT_FOUND, f"WebSockets live at {SOCKET_PATH}\n")
-        wait_seconds = self._attempts.take(address, now)
+        wait_seconds = self._attempts.take(network_of(address, ipv6_prefix_bits=self._ipv6_prefix_bits), now)
         if wait_seconds:
             response = wire.reject(HTTPStatus.TOO_MANY_REQUESTS, "too many connection attempts\n")
             response.headers["Retry-After"] = str(ceil(wait_seconds))

@@ -17,7 +17,9 @@ from bridge.core.close import BAD_PROTOCOL, LIMIT, CloseReason
 READ_BYTES_MAX = 4_096  # Parsed at a time: after so much a client that floods is noticed.
 PING_FRAME = Frame(PING, b"").serialize(mask=False)
 
-_logger = logging.getLogger("websockets.server")
+# The library would log what it reads, and with it tokens, at the level DEBUG.
+SILENT = logging.getLogger("bridge.ws.silent")
+SILENT.disabled = True
 
 
 def text_frame(data: bytes) -> bytes:
@@ -30,7 +32,7 @@ class Wire(Protocol):
 
     def __init__(self, *, message_bytes_max: int, frames_max: int) -> None:
         """Begin open. So many frames of any kind may come until `frames_read` is set back to 0."""
-        super().__init__(SERVER, max_size=message_bytes_max, logger=_logger)
+        super().__init__(SERVER, max_size=message_bytes_max, logger=SILENT)
         del self.id  # A UUID for the library's log lines, which are off.
         self.frames_read = 0
         self._frames_max = frames_max
