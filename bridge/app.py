@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -22,32 +21,40 @@ from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
 from bridge.admin.server import AdminServer
 from bridge.amqp.burial import Burial
 from bridge.amqp.consumer import DomainConsumer, Work as ConsumerWork
+from bridge.amqp.feed import StreamFeed
 from bridge.amqp.link import Connection, Link, Work
 from bridge.amqp.probe import Probe
 from bridge.amqp.source import StockSource
 from bridge.amqp.stream import Retention, StreamLog
 from bridge.amqp.topology import Names, Topology
-from bridge.auth.tokens import TokenRules, TokenVerifier
-from bridge.core.access import AccessRules
+from bridge.ceilings import ceilings_of
 from bridge.core.catalogue import RESERVED_NAMES, UNROUTED, Catalogue, Domain
+from bridge.core.commands import Unread
 from bridge.core.dedupe import Once
-from bridge.core.entry import Logged, Position
-from bridge.core.health import Health
+from bridge.core.entry import Entry
+from bridge.core.feed import Feed
+from bridge.core.health import Health, is_ready
 from bridge.core.hub import Hub
 from bridge.core.intake import Intake
-from bridge.core.limits import KeyedLimiter, RateLimit
-from bridge.core.log import MemoryLog
-from bridge.core.outbox import OutboxLimits
-from bridge.core.session import SessionRules
+from bridge.core.log import MemoryLog, Readers
+from bridge.core.revocation import Change, Revocations
 from bridge.core.stats import Stats
 from bridge.core.tables import build
 from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest
+from bridge.keyring import verifier_of
+from bridge.reader import NodeReader
 from bridge.settings import Settings, SettingsError
+from bridge.sockets import limiter_of, origin_rules_of, session_rules_of, socket_limits_of
+from bridge.storage import store_rules_of
+from bridge.store.memory_feed import MemoryFeed
+from bridge.store.store import Store
+from bridge.ws.address import Proxies
 from bridge.ws.connection import Connection as Socket, event_frame
-from bridge.ws.handshake import OriginRules
-from bridge.ws.server import SocketLimits, SocketServer
+from bridge.ws.desk import Sources
+from bridge.ws.server import SocketServer
+from bridge.ws.tls import Tls
 from consumers import domains as built_in_domains
 
 log = structlog.get_logger()
@@ -84,20 +91,6 @@ def catalogue_of(settings: Settings) -> Catalogue:
     return catalogue
 
 
-def token_rules_of(settings: Settings) -> TokenRules:
-    """Return the rules by which tokens are verified and made."""
-    auth = settings.auth
-    return TokenRules(
-        secret=auth.secret.get_secret_value(),
-        audience=auth.audience,
-        issuer=auth.issuer,
-        leeway_seconds=auth.leeway_seconds,
-        user_claims=auth.user_claims,
-        roles_claim=auth.roles_claim,
-        rooms_claim=auth.rooms_claim,
-    )
-
-
 def topology_of(settings: Settings, catalogue: Catalogue) -> Topology:
     """Return what is to stand on the broker."""
     return Topology(
@@ -108,29 +101,39 @@ def topology_of(settings: Settings, catalogue: Catalogue) -> Topology:
 
 
 def retention_of(settings: Settings) -> Retention:
-    """Return how much of the log is kept, if it is a stream."""
-    log_settings = settings.event_log
+    """Return how much of the log is kept, if it is a stream.
+
+    Raises:
+        SettingsError: it is kept for less time than revocations are to be remembered.
+    """
+    log_settings, remember_seconds = settings.event_log, settings.access.remember_seconds
+    if remember_seconds > log_settings.retention_seconds_max:
+        problem = (
+            f"access.remember_seconds: is {remember_seconds:g}, but the log is kept for "
+            f"{log_settings.retention_seconds_max} s only; raise event_log.retention_seconds_max"
+        )
+        raise SettingsError([problem])
     return Retention(
         log_settings.retention_seconds_max,
         log_settings.retention_bytes_max,
-        read_back_seconds=max(log_settings.window_seconds_max, settings.ingest.dedupe_seconds),
+        read_back_seconds=max(
+            log_settings.window_seconds_max, settings.ingest.dedupe_seconds, remember_seconds
+        ),
     )
 
 
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context of the public port, None for plain TCP.
+def tls_of(settings: Settings) -> Tls | None:
+    """Return the certificate of the public port, None for plain TCP.
 
     Raises:
         SettingsError: certificate or key cannot be used.
     """
     if settings.ws.tls_certificate is None or settings.ws.tls_key is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.ws.tls_certificate, settings.ws.tls_key)
-    except (OSError, ssl.SSLError) as exc:
+        return Tls(settings.ws.tls_certificate, settings.ws.tls_key)
+    except OSError as exc:
         raise SettingsError([f"ws.tls_certificate, ws.tls_key: cannot be used: {exc}"]) from exc
-    return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,29 +155,42 @@ class Bridge:
         """
         self.settings = settings
         self.catalogue = catalogue_of(settings)
+        self._ceilings = ceilings_of(settings, self.catalogue)
         self.stats = Stats()
         self.hub: Hub[Socket] = Hub()
         self._tls = tls_of(settings)
+        self._verifier = verifier_of(settings)
+        store_rules = store_rules_of(settings, self.catalogue)
+        self._store = Store(store_rules, self.stats) if store_rules is not None else None
         self._once = Once(
             window_seconds=settings.ingest.dedupe_seconds, keys_max=settings.ingest.dedupe_keys_max
         )
         self.window = Window(
             WindowLimits(settings.event_log.window_seconds_max, settings.event_log.window_bytes_max)
         )
-        self._reader = _NodeReader(
+        self.revocations = Revocations(
+            seconds_max=settings.access.remember_seconds, marks_max=settings.access.revocations_max
+        )
+        self._reader = NodeReader(
             self._once,
             Fanout(
                 self.hub, self.window, frame=event_frame, on_new_life=self._restart_sockets, stats=self.stats
             ),
+            on_change=self._access_changed,
         )
         topology = topology_of(settings, self.catalogue)
         self._names = topology.names
         self._ingests: dict[str, Ingest] = {}
+        self._feed: Feed
         self._stream: StreamLog | None = None  # Set once, here; None when the log is in memory.
         if settings.event_log.kind == "stream":
             self._stream = StreamLog(self._names.log, retention_of(settings), self._reader, self.stats)
+            url = settings.amqp.url.get_secret_value()
+            self._feed = StreamFeed(url, f"{settings.amqp.prefix} inbox", self._stream, settings.amqp.reader)
         else:
-            self._memory = MemoryLog(epoch=uuid4().hex, reader=self._reader)
+            memory_feed = MemoryFeed(store_rules.wants if store_rules is not None else _nothing)
+            self._feed = memory_feed
+            self._memory = MemoryLog(epoch=uuid4().hex, reader=Readers(memory_feed, self._reader))
         self._consumers = [
             DomainConsumer(
                 domain,
@@ -215,12 +231,20 @@ class Bridge:
             for name, ingest in self._ingests.items()
             if ingest.trouble
         ]
-        return [own, *links, *stream, *(consumer.health() for consumer in self._consumers), *held_up]
+        return [
+            own,
+            *links,
+            *stream,
+            *self._verifier.health(),
+            *(self._store.health() if self._store is not None else ()),
+            *(consumer.health() for consumer in self._consumers),
+            *held_up,
+        ]
 
     @property
     def ready(self) -> bool:
-        """Whether every part is well."""
-        return all(part.ok for part in self.health())
+        """Whether every vital part is well."""
+        return is_ready(self.health())
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Ports]:
@@ -244,7 +268,11 @@ class Bridge:
                 ingest = tasks.create_task(self._ingest_link.run())
                 beside = [
                     tasks.create_task(self._watch_link.run()),
+                    tasks.create_task(self._verifier.run()),
+                    *([tasks.create_task(self._store.run(self._feed))] if self._store is not None else []),
+                    tasks.create_task(self._tell_unread()),
                     tasks.create_task(self._sockets.keep_alive()),
+                    *([tasks.create_task(self._tls.watch())] if self._tls else []),
                 ]
                 yield Ports(public_port, admin_port)
                 await self._drain(ingest)
@@ -273,6 +301,23 @@ class Bridge:
         log.error("app.log_began_anew", sockets=len(self._sockets.connections))
         self._sockets.dismiss_all(retry_after_seconds_max=self.settings.shutdown.retry_after_seconds_max)
 
+    def _access_changed(self, change: Change, logged_at: float) -> None:
+        """Obey a change of who may what, before anything that was logged after it is handed out."""
+        evicted = self.revocations.evicted
+        self.revocations.apply(change, logged_at=logged_at, now=time.time())
+        if self.revocations.evicted > evicted:
+            log.warning("access.revocations_full", revocations=len(self.revocations))
+        if self._store is not None:
+            self._store.forget(change.user_id)
+        self._sockets.audience.access_changed(change)
+        log.info("access.changed", change=change.kind.value, user_id=change.user_id, room=change.room)
+
+    async def _tell_unread(self) -> None:
+        """Tell users how much of their inbox is unread, whenever that changes, on whichever node."""
+        if self._store is not None and self._store.inbox is not None:
+            async for user_id, unread in self._store.inbox.watch_unread():
+                self._sockets.audience.tell(user_id, Unread(unread))
+
     def _ingest(self, domain: Domain) -> ConsumerWork:
         """Return the work of a domain's consumer."""
         ingest = self._ingests[domain.name] = Ingest(
@@ -280,6 +325,8 @@ class Bridge:
             intake=Intake(self.catalogue, domain, body_bytes_max=self.settings.ingest.body_bytes_max),
             once=self._once,
             stats=self.stats,
+            ceilings=self._ceilings,
+            unacked_max=self.settings.amqp.prefetch // 2,
         )
 
         async def work(source: StockSource, connection: Connection) -> None:
@@ -291,37 +338,24 @@ class Bridge:
 
     def _socket_server(self) -> SocketServer:
         settings, ws = self.settings, self.settings.ws
-        origins = ("*",) if settings.development and not ws.allowed_origins else ws.allowed_origins
+        sources = Sources(fetch_keys=self._verifier.fetch_keys)
+        if self._store is not None:
+            store = self._store
+            sources = replace(sources, users=store.users, grants=store.grants, inbox=store.inbox)
         return SocketServer(
             hub=self.hub,
-            rules=SessionRules(
-                access=AccessRules(frozenset(settings.auth.public_kinds)),
-                window=self.window,
-                rooms_max=ws.rooms_per_socket_max,
-                commands_per_second_max=ws.commands_per_second_max,
-                commands_burst_max=ws.commands_burst_max,
-                mistakes_max=ws.mistakes_max,
-                expiring_notice_seconds=ws.expiring_notice_seconds,
-                ping_interval_seconds=ws.ping_interval_seconds,
-            ),
-            limits=SocketLimits(
-                outbox=OutboxLimits(ws.outbox_frames_max, ws.outbox_bytes_max),
-                outboxes_bytes_max=ws.outboxes_bytes_max,
-                message_bytes_max=ws.message_bytes_max,
-                sockets_max=ws.sockets_max,
-                sockets_per_user_max=ws.sockets_per_user_max,
-                handshake_seconds_max=ws.handshake_seconds_max,
-                hello_seconds_max=ws.hello_seconds_max,
-                close_seconds_max=ws.close_seconds_max,
-            ),
-            origins=OriginRules(origins, ws.allow_missing_origin),
-            attempts=KeyedLimiter(RateLimit(ws.attempts_per_minute_max, 60.0), keys_max=ws.addresses_max),
-            verify=TokenVerifier(token_rules_of(settings)).verify,
+            rules=session_rules_of(settings, self.window, self.revocations, sources),
+            limits=socket_limits_of(settings),
+            origins=origin_rules_of(settings),
+            attempts=limiter_of(ws.attempts_per_minute_max, ws.addresses_max),
+            attempts_of_user=limiter_of(ws.user_attempts_per_minute_max, ws.addresses_max),
+            verify=self._verifier.verify,
+            sources=sources,
             stats=self.stats,
             healthy=lambda: self.ready,
             open_for_sockets=lambda: self._stream is None or self._stream.known,
             cookie_name=settings.auth.cookie_name,
-            trusted_proxies=ws.trusted_proxies,
+            proxies=Proxies(ws.trusted_proxies, header=ws.forwarded_header),
             compress_bytes_min=ws.compress_bytes_min if ws.compression else None,
         )
 
@@ -338,6 +372,8 @@ class Bridge:
             window_entries=len(self.window),
             window_bytes=self.window.bytes_held,
             dedupe_keys=len(self._once),
+            revocations=len(self.revocations),
+            sockets_waiting=len(self._sockets.desk),
             ready=self.ready,
             domains=tuple(
                 DomainGauge(
@@ -352,24 +388,9 @@ class Bridge:
         )
 
 
-class _NodeReader:
-    """What this node does with the log: it learns whose events are in it, and hands them out."""
-
-    def __init__(self, once: Once, fanout: Fanout[Socket]) -> None:
-        self._once = once
-        self._fanout = fanout
-        self.advance = fanout.advance
-
-    def begin(self, position: Position) -> None:
-        self._once.forget_copies()  # What comes now may have been shown before.
-        self._fanout.begin(position)
-
-    def receive(self, batch: Sequence[Logged]) -> None:
-        now = time.time()
-        shown = [one for one in batch if self._once.first_shown(one.entry.key, one.logged_at or now)]
-        self._fanout.receive(shown)
-        self._fanout.advance(batch[-1].offset)
-
-
 async def _at_once() -> None:
     """Be ready."""
+
+
+def _nothing(_: Entry) -> bool:
+    return False

@@ -7,11 +7,11 @@ or dead-lettered and confirmed, or not worth logging: ack. Our own failure: it s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from logging import DEBUG
-from pathlib import Path
-from traceback import extract_tb
 from typing import Protocol
 
 import structlog
@@ -23,7 +23,10 @@ from bridge.core.entry import Entry
 from bridge.core.errors import DeadLettersFullError, LogUnavailableError, Refused
 from bridge.core.intake import Fate, Intake, Verdict
 from bridge.core.log import Appender
+from bridge.core.policy import Policy
 from bridge.core.stats import Stats
+from bridge.core.storm import Ceilings, Held, Storms
+from bridge.core.trace import where
 
 log = structlog.get_logger()
 
@@ -60,60 +63,171 @@ class DeadLetters(Protocol):
         """
 
 
+@dataclass(slots=True, eq=False)
+class _Settling:
+    """A delivery on its way to its ack."""
+
+    delivery: Delivery
+    verdict: Verdict
+    held: int = 0  # So many of its events are held back in a storm.
+    logged: bool = False  # Whether one of them is in the log.
+
+    @property
+    def fate(self) -> Fate:
+        """What has become of it, once nothing of it is held."""
+        left_out = self.verdict.fate is Fate.LOGGED and not self.logged
+        return Fate.STORM if left_out else self.verdict.fate
+
+
 @dataclass(slots=True)
 class Ingest:
     """The pipeline of one domain. `once` is shared by all of a node's domains.
 
-    `trouble` says what holds it up at the moment, empty when nothing does.
+    In a storm the newest events are held back for a moment (bridge/core/storm.py); their deliveries and
+    all behind them are not acked meanwhile, at most `unacked_max`. `trouble` says what holds the whole
+    domain up at the moment, empty when nothing does.
     """
 
     domain: Domain
     intake: Intake
     once: Once
     stats: Stats
+    ceilings: Ceilings = field(default_factory=Ceilings)
+    unacked_max: int = 250
+    clock: Callable[[], float] = time.monotonic
     trouble: str = ""
+    _storms: Storms[_Settling] = field(init=False)
+    _unacked: deque[_Settling] = field(init=False, default_factory=deque)
+
+    def __post_init__(self) -> None:
+        """Begin in calm."""
+        self._storms = Storms(self.ceilings)
 
     async def run(self, source: Source, event_log: Appender, dead_letters: DeadLetters) -> None:
         """Work until the source stops. Raises what the source, the log or the dead letters raise."""
         try:
-            while batch := await source.read():
+            while (batch := await self._read(source)) is not None:
                 if any(delivery.redelivered for delivery in batch):
                     # Whoever had it before us may have logged it, and may have been another node.
                     await event_log.catch_up()
                 await self._settle(batch, source, event_log, dead_letters)
+            await self._settle((), source, event_log, dead_letters, hold=False)
         finally:
             self.trouble = ""  # What holds a consumer up is another matter once there is none.
+            self._unacked.clear()  # It will all be delivered again.
+            self.once.release(held.entry.key for held in self._storms.forget_held())
+
+    async def _read(self, source: Source) -> Sequence[Delivery] | None:
+        """Return what waits; nothing if a storm wants attention first; None once the source has stopped."""
+        next_at = self._storms.next_at()
+        if next_at is None:
+            return await source.read() or None
+        timer = asyncio.timeout(max(0.0, next_at - self.clock()))
+        try:
+            async with timer:
+                return await source.read() or None
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            return ()
 
     async def _settle(
-        self, batch: Sequence[Delivery], source: Source, event_log: Appender, dead_letters: DeadLetters
+        self,
+        batch: Sequence[Delivery],
+        source: Source,
+        event_log: Appender,
+        dead_letters: DeadLetters,
+        *,
+        hold: bool = True,
     ) -> None:
-        now = batch[-1].received_at
-        claimed: list[Entry] = []
+        logged_at, now = (batch[-1].received_at if batch else time.time()), self.clock()
+        released = list(self._storms.due(now))
+        claimed = [held.entry for held in released]
         try:
-            verdicts = [(delivery, self._claim(self._judge(delivery), claimed, now)) for delivery in batch]
+            settling = [_Settling(delivery, self._judge(delivery)) for delivery in batch]
+            for one in settling:
+                self._claim(one, claimed, logged_at, now)
+            if not hold or len(self._unacked) + len(settling) > self.unacked_max:
+                early = self._storms.forget_held()
+                released += early
+                claimed += [held.entry for held in early]
             if claimed:
                 await self._append(event_log, claimed)
-                self.once.logged((entry.key for entry in claimed), now)
+                self.once.logged((entry.key for entry in claimed), logged_at)
         finally:
             self.once.release(entry.key for entry in claimed)
-        for delivery, verdict in verdicts:
-            if verdict.refused is not None:
-                await self._bury(dead_letters, delivery, verdict.refused)
-            elif verdict.fate is Fate.FAILED:
-                await source.requeue(delivery)
-        # Not the last of the batch: to ack what was requeued is an error that closes the channel.
-        settled = [delivery for delivery, verdict in verdicts if verdict.fate is not Fate.FAILED]
-        if settled:
-            await source.ack(settled[-1])
-        self._count(verdicts)
+        for held in released:
+            held.origin.held -= 1
+            held.origin.logged = True
+        for one in settling:
+            if one.verdict.refused is not None:
+                await self._bury(dead_letters, one.delivery, one.verdict.refused)
+            elif one.verdict.fate is Fate.FAILED:
+                await source.requeue(one.delivery)
+        await self._ack(source, settling)
+        self._tell_storms_over(now)
 
-    def _claim(self, verdict: Verdict, claimed: list[Entry], now: float) -> Verdict:
-        """Add what is to be logged to `claimed`; one that is logged already is a duplicate."""
+    async def _ack(self, source: Source, settled: Sequence[_Settling]) -> None:
+        """Ack and count all before the first delivery of which something is held."""
+        # Not what was requeued: to ack that is an error that closes the channel.
+        done = [one for one in settled if one.verdict.fate is Fate.FAILED]
+        self._unacked.extend(
+            [one for one in settled if one.verdict.fate is not Fate.FAILED] if done else settled
+        )
+        while self._unacked and not self._unacked[0].held:
+            done.append(self._unacked.popleft())
+        if done and done[-1].fate is not Fate.FAILED:
+            await source.ack(done[-1].delivery)
+        self._count(done)
+
+    def _claim(self, one: _Settling, claimed: list[Entry], logged_at: float, now: float) -> None:
+        """Add what is to be logged now to `claimed`; one that is logged already is a duplicate."""
+        verdict = one.verdict
         if verdict.fate is not Fate.LOGGED:
-            return verdict
-        new = [entry for entry in verdict.entries if self.once.claim(entry.key, now)]
-        claimed += new
-        return verdict if new else verdict._replace(fate=Fate.DUPLICATE, entries=())
+            return
+        new = [entry for entry in verdict.entries if self.once.claim(entry.key, logged_at)]
+        if not new:
+            one.verdict = verdict._replace(fate=Fate.DUPLICATE, entries=())
+        for entry in new:
+            if not self.ceilings or self._withstands(entry, one, now):
+                claimed.append(entry)
+                one.logged = True
+            else:
+                one.held += 1
+
+    def _withstands(self, entry: Entry, one: _Settling, now: float) -> bool:
+        """Tell whether an event is below its ceiling; else it is held, or takes the place of one that is."""
+        ruling = self._storms.rule(entry, one, now)
+        if ruling.superseded is not None:
+            self._leave_out(ruling.superseded)
+        if ruling.began is not None:
+            subject = ruling.began.subject
+            log.warning(
+                "ingest.storm",
+                domain=self.domain.name,
+                event_type=subject.event_type,
+                room=subject.owner,
+                policy=ruling.began.policy.value,
+            )
+        return ruling.passes
+
+    def _leave_out(self, held: Held[_Settling]) -> None:
+        outcome = "conflated" if held.entry.policy is Policy.CONFLATE else "dropped"
+        event_type = held.entry.key.event_type if held.origin.verdict.declared else ""  # As in `_count`.
+        self.stats.storm_events[event_type, outcome] += 1
+        self.once.release((held.entry.key,))
+        held.origin.held -= 1
+
+    def _tell_storms_over(self, now: float) -> None:
+        for storm in self._storms.over(now):
+            log.info(
+                "ingest.storm_over",
+                domain=self.domain.name,
+                event_type=storm.subject.event_type,
+                room=storm.subject.owner,
+                events=storm.events,
+                seconds=round(storm.last_at - storm.began_at, 1),
+            )
 
     async def _append(self, event_log: Appender, entries: Sequence[Entry]) -> None:
         """Append, and again for a while if the log does not confirm.
@@ -157,24 +271,24 @@ class Ingest:
                 routing_key=delivery.routing_key,
                 event_id=delivery.message_id or "",
                 error=type(exc).__name__,
-                where=_where(exc),
+                where=where(exc),
             )
             return Verdict(Fate.FAILED, event_id=delivery.message_id or "")
 
-    def _count(self, verdicts: Sequence[tuple[Delivery, Verdict]]) -> None:
+    def _count(self, settled: Sequence[_Settling]) -> None:
         name = self.domain.name
         # A name that no domain declares is the publisher's: as a label it would be without bounds.
         self.stats.deliveries.update(
-            [(name, verdict.event_type if verdict.declared else "", verdict.fate) for _, verdict in verdicts]
+            [(name, one.verdict.event_type if one.verdict.declared else "", one.fate) for one in settled]
         )
         told = log.is_enabled_for(DEBUG)  # Asked once: a batch can have thousands.
-        for delivery, verdict in verdicts:
-            if told or verdict.fate not in _UNREMARKABLE:
-                self._tell(delivery, verdict)
+        for one in settled:
+            if told or one.verdict.fate not in _UNREMARKABLE:
+                self._tell(one.delivery, one.verdict, one.fate)
 
-    def _tell(self, delivery: Delivery, verdict: Verdict) -> None:
+    def _tell(self, delivery: Delivery, verdict: Verdict, fate: Fate) -> None:
         name = self.domain.name
-        match verdict.fate:
+        match fate:
             case Fate.DEAD if verdict.refused is not None:
                 self.stats.dead_letters[name, verdict.refused.reason] += 1
                 log.warning(
@@ -201,15 +315,8 @@ class Ingest:
                 log.debug(
                     "ingest.settled",
                     domain=name,
-                    fate=verdict.fate.value,
+                    fate=fate.value,
                     event_type=verdict.event_type,
                     event_id=verdict.event_id,
                     trace=verdict.traceparent,
                 )
-
-
-def _where(exc: Exception) -> str:
-    """Return the lines of code that an exception went through, the innermost last."""
-    return " > ".join(
-        f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(exc.__traceback__)
-    )

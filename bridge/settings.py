@@ -10,36 +10,53 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from yarl import URL
 
 from bridge.core.catalogue import UnknownRule
 from bridge.core.rooms import parse_room
 from bridge.core.tables import DomainTable
+from bridge.sections import (
+    Access,
+    Database,
+    Grants,
+    Host,
+    Inbox,
+    PrintableSection,
+    Section,
+    Storm,
+    Users,
+    Words,
+    Ws,
+    is_host,
+    without_database,
+)
 
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 DEFAULT_FILE = Path("config/bridge.toml")
-SECRET_BYTES_MIN = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash.
+# RFC 7518 section 3.2: a key is at least as long as the hash.
+SECRET_BYTES_MIN = {"HS256": 32, "HS384": 48, "HS512": 64}
 CUSTOMARY: dict[str, tuple[str, ...]] = {
     "RABBITMQ_URL": ("amqp", "url"),
     "JWT_SECRET": ("auth", "secret"),
     "NEXTAUTH_SECRET": ("auth", "secret"),
+    "DATABASE_URL": ("database", "url"),
 }
+SHORT_TEXT_BYTES_MAX = 255  # AMQP 0-9-1 section 4.2.5.3.
 EXAMPLE_WORDS = ("changeme", "yoursecret", "example", "replaceme", "secretkey", "supersecret", "mysecret")
 _ADVICE = {  # By pydantic's type of error.
     "extra_forbidden": "there is no such setting; remove it or correct its name",
@@ -47,31 +64,16 @@ _ADVICE = {  # By pydantic's type of error.
     "model_type": "is a group of settings; set one of them, such as {variable}__…",
     "tuple_type": "must be a list; in a variable, separate its items with commas",
 }
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[^/*\s]+")
 
 
-def _split(value: object) -> object:
-    """Let a list be written in one variable, with commas."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+Hmac = Literal["HS256", "HS384", "HS512"]
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
-
-
-class _Section(BaseModel):
-    # Input stays out of errors: it could be a secret, and an error could come into a traceback.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-class Amqp(_Section):
+class Amqp(PrintableSection):
     """RabbitMQ."""
 
     url: SecretStr = Field(description="AMQP URI, such as amqp://user:password@host:5672/vhost.")
-    exchange: str = Field(default="cloudphone.events", min_length=1, max_length=200)
+    exchange: str = Field(default="cloudphone.events", min_length=1)
     prefix: str = Field(default="bridge", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     prefetch: int = Field(default=500, ge=1, le=65_535)
     delivery_limit: int = Field(default=50, ge=1, le=100_000)
@@ -81,15 +83,29 @@ class Amqp(_Section):
     @classmethod
     def _is_amqp(cls, value: SecretStr) -> SecretStr:
         try:
-            scheme = URL(value.get_secret_value()).scheme
+            url = URL(value.get_secret_value())
         except ValueError:
-            scheme = ""
-        if scheme not in ("amqp", "amqps"):
+            url = URL()
+        if url.scheme not in ("amqp", "amqps"):
             raise ValueError("must be a URI that begins with amqp:// or amqps://")
+        if not is_host(url.raw_host or "") or url.explicit_port == 0:
+            raise ValueError("must name a host, such as amqp://user:password@host:5672/")
+        if len(url.path.removeprefix("/").encode()) > SHORT_TEXT_BYTES_MAX:
+            raise ValueError(f"must name a virtual host of at most {SHORT_TEXT_BYTES_MAX} bytes")
+        numbers = [url.query.get(name, "0") for name in ("heartbeat", "timeout")]
+        if not all(re.fullmatch("[0-9]{1,9}", number, re.ASCII) for number in numbers):
+            raise ValueError("must have whole numbers of seconds for heartbeat and timeout")
+        return value
+
+    @field_validator("exchange")
+    @classmethod
+    def _is_short_text(cls, value: str) -> str:
+        if len(value.encode()) > SHORT_TEXT_BYTES_MAX:
+            raise ValueError(f"is longer than {SHORT_TEXT_BYTES_MAX} bytes")
         return value
 
 
-class Ingest(_Section):
+class Ingest(Section):
     """What is accepted from the bus."""
 
     body_bytes_max: int = Field(default=262_144, ge=1_024, le=16_777_216)
@@ -99,7 +115,7 @@ class Ingest(_Section):
     unknown: dict[str, UnknownRule] = Field(default_factory=dict)
 
 
-class EventLog(_Section):
+class EventLog(Section):
     """Where events stand between ingest and sockets: in memory for one node, in a stream for many."""
 
     kind: Literal["memory", "stream"] = "memory"
@@ -109,10 +125,35 @@ class EventLog(_Section):
     retention_bytes_max: int = Field(default=2_000_000_000, ge=1_000_000)
 
 
-class Auth(_Section):
+class KeyFile(Section):
+    """A key in a file: PEM, or a secret as text if the algorithm is one for secrets."""
+
+    file: Path
+    algorithm: (
+        Literal[
+            Hmac, "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+        ]
+        | None
+    ) = None
+    kid: str = Field(default="", max_length=200)
+
+
+class Auth(Section):
     """Who is who."""
 
-    secret: SecretStr = Field(description="The HS256 key that the token's issuer signs with.")
+    algorithm: Hmac = "HS256"
+    secret: SecretStr | None = Field(default=None, description="What the token's issuer signs with.")
+    former_secret: SecretStr | None = None
+    key: tuple[KeyFile, ...] = Field(default=(), max_length=50)
+    jwks_path: Path | None = None
+    jwks_url: str | None = None
+    jwks_refresh_seconds: float = Field(default=600.0, ge=10.0, le=86_400.0)
+    jwks_refetch_seconds_min: float = Field(default=10.0, ge=1.0, le=3_600.0)
+    jwks_seconds_max: float = Field(default=5.0, gt=0, le=60.0)
+    jwks_bytes_max: int = Field(default=262_144, ge=1_024, le=16_777_216)
+    session_tokens: bool = True
+    session_salts: Words = ("authjs.session-token", "__Secure-authjs.session-token")
+    verified_tokens_max: int = Field(default=20_000, ge=1, le=10_000_000)
     audience: str | None = None
     issuer: str | None = None
     leeway_seconds: float = Field(default=5.0, ge=0.0, le=300.0)
@@ -133,96 +174,76 @@ class Auth(_Section):
                 raise ValueError(f"rooms of the kind {kind!r} are never public: remove it")
         return value
 
-    @field_validator("secret")
+    @field_validator("secret", "former_secret")
     @classmethod
-    def _is_a_secret(cls, value: SecretStr) -> SecretStr:
-        text = value.get_secret_value()
-        letters = "".join(filter(str.isalnum, text.lower()))
-        if any(word in letters for word in EXAMPLE_WORDS):
-            raise ValueError("is an example, known to everybody; generate one: openssl rand -hex 32")
-        if len(text.encode()) < SECRET_BYTES_MIN:
-            raise ValueError(f"is shorter than {SECRET_BYTES_MIN} bytes; generate one: openssl rand -hex 32")
+    def _is_a_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        problem = value and secret_problem(value.get_secret_value(), info.data.get("algorithm", "HS256"))
+        if problem:
+            raise ValueError(problem)
         return value
 
-
-class Ws(_Section):
-    """The public port."""
-
-    host: str = "0.0.0.0"  # noqa: S104 - the public port is public
-    port: int = Field(default=8080, ge=0, le=65_535)
-    reuse_port: bool = False
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    allowed_origins: Words = ()
-    allow_missing_origin: bool = True
-    trusted_proxies: Words = ()
-    attempts_per_minute_max: int = Field(default=300, ge=1)
-    addresses_max: int = Field(default=100_000, ge=1)
-    sockets_max: int = Field(default=15_000, ge=1)
-    sockets_per_user_max: int = Field(default=50, ge=1)
-    rooms_per_socket_max: int = Field(default=100, ge=1)
-    commands_per_second_max: float = Field(default=20.0, gt=0, le=10_000)
-    commands_burst_max: int = Field(default=40, ge=1, le=100_000)
-    mistakes_max: int = Field(default=20, ge=1)
-    message_bytes_max: int = Field(default=65_536, ge=1_024, le=16_777_216)
-    compression: bool = True
-    compress_bytes_min: int = Field(default=512, ge=0, le=16_777_216)
-    outbox_frames_max: int = Field(default=1_000, ge=1)
-    outbox_bytes_max: int = Field(default=1_048_576, ge=1_024)
-    outboxes_bytes_max: int = Field(default=536_870_912, ge=1_048_576)
-    handshake_seconds_max: float = Field(default=10.0, gt=0)
-    hello_seconds_max: float = Field(default=10.0, gt=0)
-    close_seconds_max: float = Field(default=5.0, gt=0)
-    ping_interval_seconds: float = Field(default=25.0, ge=1, le=3_600)
-    expiring_notice_seconds: float = Field(default=60.0, ge=0)
-
-    @field_validator("trusted_proxies")
+    @field_validator("jwks_url")
     @classmethod
-    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in value:
-            ip_network(proxy, strict=False)
-        return value
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if origin != "*" and not _ORIGIN.fullmatch(origin):
-                raise ValueError(
-                    f"{origin!r} is not an origin: write https://host, https://*.host or *, without a path"
-                )
+    def _is_safe_to_ask(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = URL(value)
+        except ValueError:
+            url = URL()
+        loopback = url.host == "localhost" or (url.host is not None and _is_loopback(url.host))
+        if url.host is None or not (url.scheme == "https" or (url.scheme == "http" and loopback)):
+            raise ValueError("must begin with https://; http:// would let others choose the keys")
         return value
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key go together: set both or neither")
+    def _has_a_key(self) -> Self:
+        if not (self.secret or self.key or self.jwks_path or self.jwks_url):
+            raise PydanticCustomError("no_key", "there is no key")
         return self
 
 
-class Admin(_Section):
+def secret_problem(text: str, algorithm: str) -> str:
+    """Say why a secret is not fit to sign with this algorithm, and what to do; empty if it is."""
+    letters = "".join(filter(str.isalnum, text.lower()))
+    bytes_min = SECRET_BYTES_MIN[algorithm]
+    if any(word in letters for word in EXAMPLE_WORDS):
+        return f"is an example, known to everybody; generate one: openssl rand -hex {bytes_min}"
+    if len(text.encode()) < bytes_min:
+        return f"is shorter than {bytes_min} bytes; generate one: openssl rand -hex {bytes_min}"
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Admin(PrintableSection):
     """The operator port."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: int = Field(default=8081, ge=0, le=65_535)
     socket: Path | None = None
 
 
-class Shutdown(_Section):
+class Shutdown(Section):
     """How the process leaves."""
 
     drain_seconds_max: float = Field(default=20.0, gt=0, le=600)
     retry_after_seconds_max: float = Field(default=5.0, gt=0, le=300)
 
 
-class Logging(_Section):
+class Logging(Section):
     """What is logged."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["auto", "json", "pretty"] = "auto"
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be set."""
 
     mode: Literal["production", "development"] = "production"
@@ -230,6 +251,12 @@ class Settings(_Section):
     ingest: Ingest = Ingest()
     event_log: EventLog = EventLog()
     auth: Auth
+    access: Access = Access()
+    database: Database = Database()
+    users: Users = Users()
+    grants: Grants = Field(default_factory=dict)
+    inbox: Inbox = Inbox()
+    storm: Storm = Storm()
     ws: Ws = Ws()
     admin: Admin = Admin()
     shutdown: Shutdown = Shutdown()
@@ -267,6 +294,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         settings = Settings.model_validate(values)
     except ValidationError as exc:
         raise SettingsError(problems + [_problem(error) for error in exc.errors()]) from exc
+    problems += without_database(settings.database, settings.users, settings.grants, settings.inbox)
     if problems:
         raise SettingsError(problems)
     return settings
@@ -352,8 +380,9 @@ def _problem(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     customary = [name for name, target in CUSTOMARY.items() if target == path]
     names = " or ".join([variable, *customary])
     where = f"{names} (in the file: {'.'.join(path)})"
-    if error["type"] == "missing" and path in (("amqp",), ("auth",)):  # What is needed of a whole group.
-        return _problem({**error, "loc": (*path, {"amqp": "url", "auth": "secret"}[path[0]])})
+    if error["type"] in ("missing", "no_key") and path in (("amqp",), ("auth",)):  # Needed of a whole group.
+        needed = {"amqp": "url", "auth": "secret"}[path[0]]
+        return _problem({**error, "type": "missing", "loc": (*path, needed)})
     if error["type"] in _ADVICE:
         return f"{where}: {_ADVICE[error['type']].format(names=names, variable=variable)}"
     message = error["msg"].removeprefix("Value error, ")

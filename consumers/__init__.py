@@ -21,6 +21,7 @@ NAMES = (
     "wallet",
     "content",
     "whatsapp",
+    "access",
 )
 
 

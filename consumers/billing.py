@@ -1,4 +1,4 @@
-"""Orders and payments of the billing-service: money, so every event must be delivered, however late."""
+"""Orders and payments of the billing-service: money, so every event must arrive, and stays in the inbox."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PaymentEvent(BillingEvent):
     payment_id: Identifier = Field(description="The payment concerned.")
 
 
-@DOMAIN.event("order.completed", overflow=MUST_DELIVER)
+@DOMAIN.event("order.completed", overflow=MUST_DELIVER, durable=True)
 class OrderCompleted(OrderEvent):
     """An order was paid for and carried out."""
 
@@ -46,7 +46,7 @@ class OrderCompleted(OrderEvent):
     }
 
 
-@DOMAIN.event("order.cancelled", overflow=MUST_DELIVER)
+@DOMAIN.event("order.cancelled", overflow=MUST_DELIVER, durable=True)
 class OrderCancelled(OrderEvent):
     """An order was cancelled; it may never have had a payment."""
 
@@ -55,7 +55,7 @@ class OrderCancelled(OrderEvent):
     reason: Text | None = Field(default=None, description="Why it was cancelled.")
 
 
-@DOMAIN.event("billing.payment_success", overflow=MUST_DELIVER)
+@DOMAIN.event("billing.payment_success", overflow=MUST_DELIVER, durable=True)
 class PaymentSucceeded(PaymentEvent):
     """A payment was received; it may belong to no order, such as one into an account."""
 
@@ -69,7 +69,7 @@ class PaymentSucceeded(PaymentEvent):
     amount: Money = Field(description="The amount received, in units of the currency.")
 
 
-@DOMAIN.event("billing.payment_failed", overflow=MUST_DELIVER)
+@DOMAIN.event("billing.payment_failed", overflow=MUST_DELIVER, durable=True)
 class PaymentFailed(PaymentEvent):
     """A payment was refused or broken off."""
 
@@ -86,7 +86,7 @@ class PaymentFailed(PaymentEvent):
     error_code: Code | None = Field(default=None, description="Why it failed, as the provider's code.")
 
 
-@DOMAIN.event("billing.refund_completed", overflow=MUST_DELIVER)
+@DOMAIN.event("billing.refund_completed", overflow=MUST_DELIVER, durable=True)
 class RefundCompleted(BillingEvent):
     """Money was paid back, for a payment or for a whole order."""
 
@@ -104,7 +104,7 @@ class RefundCompleted(BillingEvent):
     reason: Text | None = Field(default=None, description="Why it was paid back.")
 
 
-@DOMAIN.event("billing.invoice_generated", overflow=MUST_DELIVER)
+@DOMAIN.event("billing.invoice_generated", overflow=MUST_DELIVER, durable=True)
 class InvoiceGenerated(BillingEvent):
     """An invoice is ready."""
 

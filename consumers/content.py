@@ -21,6 +21,7 @@ DOMAIN = Domain(
 @DOMAIN.event(
     "subscription.updated",
     overflow=MUST_DELIVER,
+    durable=True,
     aliases=("subscription-updated",),
 )
 class SubscriptionUpdated(UserEvent):
@@ -44,6 +45,7 @@ class SubscriptionUpdated(UserEvent):
 @DOMAIN.event(
     "post.purchased",
     overflow=MUST_DELIVER,
+    durable=True,
     aliases=("post-purchased",),
 )
 class PostPurchased(UserEvent):

@@ -1,4 +1,4 @@
-"""Deposits and withdrawals of the wallet: money, so every event must be delivered, however late.
+"""Deposits and withdrawals of the wallet: money, so every event must arrive, and stays in the inbox.
 
 Each goes to the user that owns the transaction and to nobody else; the page picks its own by
 `transactionId`. The versioned names are those that the wallet publishes. Payment providers call
@@ -29,6 +29,7 @@ class WalletEvent(UserEvent):
 @DOMAIN.event(
     "wallet.deposit_completed",
     overflow=MUST_DELIVER,
+    durable=True,
     version=1,
     aliases=("deposit_completed:v1", "deposit_completed"),
     once_by=("transactionId",),
@@ -53,6 +54,7 @@ class DepositCompleted(WalletEvent):
 @DOMAIN.event(
     "wallet.payment_status_updated",
     overflow=MUST_DELIVER,
+    durable=True,
     version=1,
     aliases=("payment_status_update:v1", "payment_status_update"),
     once_by=("transactionId", "status"),
@@ -81,6 +83,7 @@ class PaymentStatusUpdated(WalletEvent):
 @DOMAIN.event(
     "wallet.withdrawal_completed",
     overflow=MUST_DELIVER,
+    durable=True,
     version=1,
     aliases=("withdrawal_completed:v1", "withdrawal_completed"),
     once_by=("transactionId",),

@@ -30,8 +30,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 
 from bridge.amqp.dead import DeadLetter, purge
 from bridge.amqp.topology import Names
-from bridge.app import catalogue_of, token_rules_of
+from bridge.app import catalogue_of
 from bridge.auth.tokens import make_token
+from bridge.keyring import token_rules_of
 from bridge.settings import Settings, SettingsError, load
 from devel.demo_plan import Arrival, Frame, Outcome, Person, Plan, Publication, make_plan, room_problems
 from devel.demo_report import Report

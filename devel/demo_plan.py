@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.event import BaseEvent, UserEvent
+from bridge.core.revocation import ChangeKind
 from bridge.core.rooms import EVERYONE, parse_room, role_room, user_room
 
+UNSEEN = frozenset(kind.value for kind in ChangeKind)  # Event types that are for the nodes.
 OWNER = "u1"
 STRANGER = "u2"
 ADMINISTRATOR = "admin"
@@ -160,6 +162,7 @@ class _Writer:
 def make_plan(catalogue: Catalogue, run: str, public_kinds: Collection[str] = ()) -> Plan:
     """Plan one of every event type and alias for the owner, and what shows who does not get an event.
 
+    Changes of who may what are left out: no browser sees them, and they would close the users' sockets.
     `run` sets the message ids of this run apart from those of every other. Rooms of the public
     kinds are forbidden to nobody.
     """
@@ -170,12 +173,12 @@ def make_plan(catalogue: Catalogue, run: str, public_kinds: Collection[str] = ()
             f"from {domain.publisher}",
             tuple(
                 writer.event(event_type, key)
-                for event_type in domain.event_types
+                for event_type in shown
                 for key in (event_type.name, *event_type.aliases)
             ),
         )
         for domain in catalogue.domains.values()
-        if domain.event_types
+        if (shown := [each for each in domain.event_types if each.name not in UNSEEN])
     ]
     people = _people(chapters, public_kinds)
     types = catalogue.event_types

@@ -99,7 +99,8 @@ def _name(event_type: EventType) -> str:
 
 def _meaning(event_type: EventType) -> str:
     once = " and ".join(f"`{name}`" for name in event_type.once_by)
-    return _one_line(event_type.model.__doc__ or "") + (f" Once per {once}." if once else "")
+    durable = " Waits in the [inbox](database.md#inboxes)." if event_type.durable else ""
+    return _one_line(event_type.model.__doc__ or "") + (f" Once per {once}." if once else "") + durable
 
 
 def _targets(event_type: EventType) -> str:
@@ -110,7 +111,7 @@ def _targets(event_type: EventType) -> str:
     event = event_of(event_type, payload_of(event_type, **{name: f"{{{name}}}" for name in names}))
     rooms = ", ".join(f"`{room}`" for room in event.targets())
     derived = ", ".join(f"`{_derived_name(each)}`" for each in event.derived())
-    return rooms + (f"; followed by {derived}" if derived else "")
+    return (rooms or "no browser") + (f"; followed by {derived}" if derived else "")
 
 
 def _derived_name(event: BaseEvent) -> str:

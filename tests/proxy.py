@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -21,15 +22,27 @@ class Proxy:
     """
 
     def __init__(
-        self, host: str, port: int, *, listen_at: int = 0, tls: ssl.SSLContext | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        listen_at: int = 0,
+        socket: Path | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Forward to this address. `listen_at` is a port, 0 for any that is free; `tls` is for clients."""
+        """Forward to this address, or to a Unix socket.
+
+        `listen_at` is a port, 0 for any that is free; `tls` is for clients.
+        """
         self._target = (host, port)
+        self._socket = socket
         self._listen_at = listen_at
         self._tls = tls
         self._server: asyncio.Server | None = None  # Set while the context is open.
         self._open = asyncio.Event()  # Cleared while bytes are swallowed.
         self._open.set()
+        self._answering = asyncio.Event()  # Cleared while answers are swallowed.
+        self._answering.set()
         self._relays: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}  # With both ends.
 
     async def __aenter__(self) -> Self:
@@ -58,10 +71,15 @@ class Proxy:
     def forward(self) -> None:
         """Let bytes pass, those held back first."""
         self._open.set()
+        self._answering.set()
 
     def swallow(self) -> None:
         """Let nothing pass; nobody is told."""
         self._open.clear()
+
+    def swallow_answers(self) -> None:
+        """Let what is asked pass, and nothing back; nobody is told."""
+        self._answering.clear()
 
     async def cut(self) -> None:
         """Reset every connection there is; return when they are gone."""
@@ -81,7 +99,7 @@ class Proxy:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._open.wait()
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await self._connect()
         except OSError:
             writer.transport.abort()
             return
@@ -90,18 +108,27 @@ class Proxy:
         self._relays[current].append(far_writer)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump(reader, far_writer))
-                tasks.create_task(self._pump(far_reader, writer))
+                tasks.create_task(self._pump(reader, far_writer, self._open))
+                tasks.create_task(self._pump(far_reader, writer, self._open, self._answering))
         finally:
             writer.transport.abort()
             far_writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._socket is not None:
+            return await asyncio.open_unix_connection(self._socket)
+        return await asyncio.open_connection(*self._target)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *gates: asyncio.Event
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
-                await self._open.wait()
+                for gate in gates:
+                    await gate.wait()
                 writer.write(data)
                 await writer.drain()
-            await self._open.wait()
+            for gate in gates:
+                await gate.wait()
             if writer.can_write_eof():  # Not so over TLS.
                 writer.write_eof()

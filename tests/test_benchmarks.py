@@ -11,19 +11,19 @@ from itertools import pairwise
 from typing import cast
 
 import pytest
+from benchmarks.contest import Contestant, Sample, parts, play_rounds
+from benchmarks.counting import delays
+from benchmarks.peers import Peer, node_peer, python_peer
+from benchmarks.peers.openings import OPENINGS, Dialogue, Opening, Step, UnexpectedError
+from benchmarks.peers.table import ENTRANTS
 from hypothesis import given, strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
 
 from benchmarks import charts
 from benchmarks.cases import CASES, GUARDED
-from benchmarks.contest import Contestant, Sample, parts, play_rounds
-from benchmarks.counting import delays
 from benchmarks.figures import Bar, Figure, Limit, Spread, merged, ratios
 from benchmarks.machine import ProcessGoneError, cpu_of, resident_bytes, resident_bytes_of
-from benchmarks.peers import Peer, node_peer, python_peer
-from benchmarks.peers.openings import OPENINGS, Dialogue, Opening, Step, UnexpectedError
-from benchmarks.peers.table import ENTRANTS
 from benchmarks.wire import FrameCounter, MarkCounter, agrees_to_deflate, client_frame, upgrade
 
 RSV1 = 0x40  # Of the first byte (RFC 6455 section 5.2).

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
 from bridge.core.errors import Reason, Refused
-from bridge.core.event import UserEvent
+from bridge.core.event import BaseEvent, UserEvent
 from bridge.core.names import corrected, is_alias, is_name, is_topic, split_version, topic_matches
 from bridge.core.policy import DROP_OLDEST, conflate
 from consumers import NAMES, domains
@@ -341,6 +341,17 @@ def test_declaration_that_cannot_work(
     """A declaration that no delivery could ever meet fails where it stands."""
     with pytest.raises(ValueError, match=message):
         EventType(name, an_event(), DROP_OLDEST, version=version, aliases=aliases)
+
+
+def test_durable_without_a_user() -> None:
+    """An event type that need not have a user cannot wait in one's inbox."""
+    with pytest.raises(ValueError, match=r"match\.scored is durable"):
+        EventType("match.scored", type("AnEvent", (BaseEvent,), {}), DROP_OLDEST, durable=True)
+
+    domain = a_domain()
+    domain.event("match.scored", overflow=DROP_OLDEST, durable=True)(an_event())
+    domain.event("match.begun", overflow=DROP_OLDEST)(an_event())
+    assert Catalogue([domain]).durable_names == {"match.scored"}
 
 
 def test_conflation_by_an_undeclared_field() -> None:

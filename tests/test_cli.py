@@ -15,11 +15,12 @@ from yarl import URL
 from bridge.amqp.link import connect
 from bridge.amqp.publisher import Publisher
 from bridge.amqp.topology import Names
-from bridge.app import catalogue_of, token_rules_of, topology_of
+from bridge.app import catalogue_of, topology_of
 from bridge.auth.tokens import TokenVerifier
 from bridge.cli import app
 from bridge.core.delivery import Delivery
 from bridge.core.errors import Reason, Refused
+from bridge.keyring import token_rules_of
 from bridge.settings import Settings, load
 from devel.ports import free_ports
 from tests.amqp.bus import Bus, proxied
@@ -278,6 +279,21 @@ def test_publish_refuses(arguments: tuple[str, ...], says: str, typed: CliRunner
     assert "published" not in output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--user", "a b"), "userId"),
+        (("--user", "u1", "--token-id", ""), "tokenId"),
+        (("--user", "u1", "--reason", "x" * 5_000), "reason"),
+    ],
+)
+def test_disconnect_refuses(arguments: tuple[str, ...], says: str, typed: CliRunner) -> None:
+    """Nobody is disconnected by an event that the bridge would refuse; why is said."""
+    output = run(typed, "disconnect", *arguments, status=1).output
+    assert says in output
+    assert "published" not in output
+
+
 def test_publish_can_be_forced(typed: CliRunner, settings: Settings) -> None:
     """Forced, even what will be dead-lettered is published, and that is said; whatever its name contains."""
     asyncio.run(_declare(settings))
@@ -434,6 +450,15 @@ def test_broker_down_is_one_line(
     assert output.startswith("RabbitMQ does not answer")
     assert len(output.splitlines()) == 1
     assert CANARY not in output
+
+
+def test_remembering_for_longer_than_the_log(typed: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that starts could not know what is to be remembered: that is refused, with the remedy."""
+    monkeypatch.setenv("BRIDGE_EVENT_LOG__KIND", "stream")
+    monkeypatch.setenv("BRIDGE_ACCESS__REMEMBER_SECONDS", "86401")
+
+    output = " ".join(run(typed, "check", status=78).output.split())
+    assert "access.remember_seconds: is 86401, but the log is kept for 86400 s only" in output
 
 
 def test_help_names_every_command(typed: CliRunner) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from bridge.core.authority import InboxItem
 from bridge.core.catalogue import Catalogue
 from bridge.core.commands import (
     Auth,
@@ -19,12 +20,18 @@ from bridge.core.commands import (
     Draining,
     Expiring,
     Hello,
+    Inbox,
+    InboxPage,
     Notice,
     Ping,
     Pong,
+    Read,
+    ReadDone,
     RefusedRoom,
+    Revoked,
     Subscribe,
     Subscribed,
+    Unread,
     Unsubscribe,
     Unsubscribed,
 )
@@ -66,6 +73,9 @@ COMMANDS: list[tuple[str, Command]] = [
     ('{"op": "ping", "more": {"is": "ignored"}}', Ping()),
     (' {"id": 1,\n"op":"ping"} ', Ping(1)),
     ('{"op": "auth", "token": "jwt", "id": 3}', Auth("jwt", 3)),
+    ('{"op": "inbox", "id": 4}', Inbox(0, 50, 4)),
+    ('{"op": "inbox", "after": 9223372036854775807, "limit": 100}', Inbox(2**63 - 1, 100)),
+    ('{"op": "read", "ids": [5, 7], "id": 5}', Read((5, 7), 5)),
     # Rooms are judged by the session; here they are but text.
     ('{"op": "subscribe", "rooms": ["", "no room", "all:x"]}', Subscribe(("", "no room", "all:x"))),
 ]
@@ -81,8 +91,11 @@ ROOMS = 'rooms must be a list of room names, such as ["device:d7"]'
 OFFSET = "offset must be a whole number, as the server sent it"
 EPOCH = "epoch must be text, as the server sent it"
 SINCE = "since must be a position {epoch, offset}, as the server sent it"
+AFTER = "after must be the id of an item, as the server sent it"
+LIMIT = "limit must be a whole number from 1 to 100"
+IDS = "ids must be a list of 1 to 100 ids of items in the inbox"
 ID = "id must be a whole number or text of at most 128 characters"
-OPS = "it must be one of hello, subscribe, unsubscribe, ping, auth"
+OPS = "it must be one of hello, subscribe, unsubscribe, ping, auth, inbox, read"
 
 BAD_MESSAGES: list[tuple[str | bytes, str, str, object]] = [
     # what is sent                                       code            message                       the id
@@ -118,6 +131,17 @@ BAD_MESSAGES: list[tuple[str | bytes, str, str, object]] = [
     ('{"op": "subscribe", "rooms": {"device:d7": 1}}', "bad_message", ROOMS, None),
     ('{"op": "subscribe", "rooms": ["device:d7", 7]}', "bad_message", ROOMS, None),
     ('{"op": "unsubscribe"}', "bad_message", ROOMS, None),
+    ('{"op": "inbox", "after": -1, "id": 1}', "bad_message", AFTER, 1),
+    ('{"op": "inbox", "after": "5"}', "bad_message", AFTER, None),
+    ('{"op": "inbox", "after": null}', "bad_message", AFTER, None),
+    ('{"op": "inbox", "limit": 0}', "bad_message", LIMIT, None),
+    ('{"op": "inbox", "limit": 101}', "bad_message", LIMIT, None),
+    ('{"op": "inbox", "limit": true}', "bad_message", LIMIT, None),
+    ('{"op": "read"}', "bad_message", IDS, None),
+    ('{"op": "read", "ids": []}', "bad_message", IDS, None),
+    ('{"op": "read", "ids": [' + "1," * 100 + "1]}", "bad_message", IDS, None),
+    ('{"op": "read", "ids": [1, "2"]}', "bad_message", "ids must be whole numbers", None),
+    ('{"op": "read", "ids": [true]}', "bad_message", "ids must be whole numbers", None),
     (
         json.dumps({"op": "subscribe", "rooms": ["x"] * 1_001}),
         "bad_message",
@@ -239,6 +263,18 @@ NOTICES: list[tuple[Notice, dict[str, Any]]] = [
     (Gap(3, 11, 19), {"type": "gap", "data": {"events": 3, "firstOffset": 11, "lastOffset": 19}}),
     (Expiring(TEN), {"type": "expiring", "data": {"expiresAt": "2026-11-21T10:00:00.000Z"}}),
     (Draining(1500), {"type": "draining", "data": {"retryAfterMs": 1500}}),
+    (
+        InboxPage((InboxItem(5, b'{"type":"a.b","data":{}}', read=True),), more=True, id=1),
+        {
+            "type": "inbox",
+            "id": 1,
+            "data": {"items": [{"id": 5, "read": True, "event": {"type": "a.b", "data": {}}}], "more": True},
+        },
+    ),
+    (InboxPage((), more=False), {"type": "inbox", "data": {"items": [], "more": False}}),
+    (ReadDone(3, id="r"), {"type": "read", "id": "r", "data": {"unread": 3}}),
+    (Unread(0), {"type": "unread", "data": {"unread": 0}}),
+    (Revoked(("device:d7",)), {"type": "revoked", "data": {"rooms": ["device:d7"]}}),
     (Expiring(float("inf")), {"type": "expiring", "data": {"expiresAt": None}}),
 ]
 
@@ -328,4 +364,4 @@ def test_any_message(data: bytes) -> None:
 
     sent = json.loads(encode_notice(answer))
 
-    assert sent.get("id") == (answer.id if not isinstance(answer, Gap | Expiring | Draining) else None)
+    assert sent.get("id") == getattr(answer, "id", None)

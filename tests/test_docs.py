@@ -18,11 +18,13 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bridge.auth.keys import ALGORITHMS
 from bridge.cli import app
 from bridge.core.catalogue import Catalogue, Domain, EventType
 from bridge.core.close import CATALOGUE
 from bridge.core.errors import Reason
 from bridge.core.intake import Fate
+from bridge.core.revocation import ChangeKind
 from bridge.settings import CUSTOMARY, PREFIX, Settings
 from bridge.ws.dialects import bridge_v1
 from consumers import domains
@@ -38,6 +40,10 @@ NOT_IN_THE_FILE = {
     ("admin", "socket"),
     ("ingest", "unknown"),
     ("domain",),
+    ("users", "query"),
+    ("grants",),
+    ("auth", "former_secret"),
+    ("auth", "key"),
 }
 
 
@@ -54,7 +60,9 @@ def test_event_types() -> None:
 @pytest.mark.parametrize("event_type", BUILT_IN.event_types, ids=lambda each: f"{each.name}-v{each.version}")
 def test_examples_are_events(event_type: EventType) -> None:
     """Each example payload in docs/publishing.md is one that the bridge takes."""
-    assert event_of(event_type, payload_of(event_type)).targets()
+    event = event_of(event_type, payload_of(event_type))
+
+    assert bool(event.targets()) == (event_type.name not in set(ChangeKind))
 
 
 def test_field_types() -> None:
@@ -95,7 +103,7 @@ def test_error_codes() -> None:
     """Each code of an error or a refused room is explained in docs/protocol.md."""
     refused = {
         argument.value
-        for call, _ in calls("RefusedRoom|Decision")
+        for call, _ in calls("RefusedRoom|Decision|CommandError")
         for argument in (*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "code"))
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     }
@@ -117,7 +125,7 @@ def test_commands() -> None:
 
 def test_notices() -> None:
     """Each kind of answer and notice has an example in docs/protocol.md."""
-    kinds = set(re.findall(r'return "(\w+)",', inspect.getsource(bridge_v1._body)))
+    kinds = set(re.findall(r'return "(\w+)",', inspect.getsource(bridge_v1._body))) | {"inbox"}
     examples = [json.loads(block) for block in blocks("docs/protocol.md", "json")]
 
     assert kinds == {example["type"] for example in examples if "type" in example and "offset" not in example}
@@ -211,6 +219,18 @@ def test_metrics() -> None:
     assert documented == exported
 
 
+def test_reasons_of_rejected_tokens() -> None:
+    """Each reason for which a token is rejected is explained in docs/tokens.md, and no other."""
+    table = rows(section("docs/tokens.md", "## Why a token is rejected"))
+
+    assert {row[0].strip("`") for row in table} == first_words("TokenRejected")
+
+
+def test_algorithms() -> None:
+    """docs/tokens.md names every algorithm that a key can have."""
+    assert words(section("docs/tokens.md", "## Keys")) >= ALGORITHMS
+
+
 def test_fates() -> None:
     """Each fate that is a metric's label is named."""
     assert {fate.value for fate in Fate} <= words(section("docs/operations.md", "## Metrics"))
@@ -265,6 +285,18 @@ def test_tests_that_documents_name() -> None:
     for file, function in named:
         assert (ROOT / file).exists(), file
         assert not function or f"def {function}(" in read(file), f"{file}::{function}"
+
+
+def test_security() -> None:
+    """Each threat in docs/security.md names tests that are there, or says that nothing stops it."""
+    threats = rows(read("docs/security.md"), columns=4)
+
+    assert len(threats) == len(rows(read("docs/security.md")))
+    for threat, stopped_by, _, held_by in threats:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", held_by)
+        assert bool(named) == (stopped_by != "–"), threat
+        for file, function in named:
+            assert f"def {function}(" in read(file), f"{file}::{function}"
 
 
 def anchors(document: Path) -> set[str]:

@@ -23,8 +23,8 @@ from yarl import URL
 from bridge.amqp.dead import browse
 from bridge.amqp.link import connect
 from bridge.amqp.topology import Names
-from bridge.app import token_rules_of
 from bridge.auth.tokens import make_token
+from bridge.keyring import token_rules_of
 from bridge.settings import load
 from devel.ports import free_ports
 from tests.amqp.bus import Bus

@@ -221,6 +221,14 @@ def test_optional(word: str) -> None:
         accept(required)
 
 
+def test_durable() -> None:
+    """An event that goes to its user's own room can wait in the inbox."""
+    (durable,) = built(a_domain(an_event(durable=True, targets=["all", "user:{userId}"]))).event_types
+
+    assert durable.durable
+    assert not built(a_domain()).event_types[0].durable
+
+
 def test_two_versions() -> None:
     """Two versions of an event type have classes of different names."""
     domain = built(a_domain(an_event(), an_event(version=2, fields={"matchId": "id"})))
@@ -325,6 +333,8 @@ EVENT = "domain 'match', event 'match.scored'"
         ),
         ({"targets": ["m:{matchId"]}, f"{EVENT}, target 'm:{{matchId': one field in braces has to be"),
         ({"aliases": ["goal *"]}, f"{EVENT}: alias 'goal *' cannot be a routing key"),
+        ({"durable": True}, f"{EVENT}: it is durable, but goes to no user's own room; add 'user:{{userId}}'"),
+        ({"durable": "yes"}, f"{EVENT}: durable: "),
         ({"name": "scored"}, "domain 'match', event 'scored': the name is not of the form entity.action"),
         (
             {"name": "game.scored"},

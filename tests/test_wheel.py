@@ -56,7 +56,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_is_whole(wheel: Path) -> None:
-    """Every module of bridge/ and consumers/, the mark of typed code and the licence are in the wheel."""
+    """Every module, every SQL statement, the mark of typed code and the licence are in the wheel."""
     contents = set(zipfile.ZipFile(wheel).namelist())
 
     modules = {
@@ -64,7 +64,10 @@ def test_wheel_is_whole(wheel: Path) -> None:
         for package in ("bridge", "consumers")
         for path in (ROOT / package).rglob("*.py")
     }
+    statements = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bridge").rglob("*.sql")}
     assert modules <= contents
+    assert statements
+    assert statements <= contents
     assert "bridge/py.typed" in contents
     assert any(name.endswith("/licenses/LICENSE") for name in contents)
 

@@ -72,4 +72,6 @@ async def _ask_one(worker: str, path: Path) -> WorkerAnswer:
 
 
 def _named(worker: str, part: Mapping[str, Any]) -> Health:
-    return Health(f"worker {worker}: {part['part']}", bool(part["ok"]), str(part["detail"]))
+    return Health(
+        f"worker {worker}: {part['part']}", bool(part["ok"]), str(part["detail"]), vital=bool(part["vital"])
+    )

@@ -37,6 +37,8 @@ class NodeGauges:
     window_entries: int
     window_bytes: int
     dedupe_keys: int
+    revocations: int
+    sockets_waiting: int
     ready: bool
     domains: tuple[DomainGauge, ...]
 
@@ -53,6 +55,7 @@ class BridgeCollector(Collector):
         """Yield every metric."""
         yield from self._counters()
         yield from self._labelled_counters()
+        yield from self._database()
         yield from self._node_gauges()
         yield _histogram(
             "bridge_publish_to_socket_seconds",
@@ -78,11 +81,26 @@ class BridgeCollector(Collector):
             ("bridge_frames_conflated", "Frames superseded while they waited.", stats.frames_conflated),
             ("bridge_frames_dropped", "Frames dropped with a gap notice.", stats.frames_dropped),
             ("bridge_sockets_opened", "WebSockets opened.", stats.sockets_opened),
+            ("bridge_handshakes_dropped", "Dropped: too many at once.", stats.handshakes_dropped),
             ("bridge_resumes_asked", "Commands with a position.", stats.resumes_asked),
             ("bridge_resumes_recovered", "Those given all they had missed.", stats.resumes_recovered),
             ("bridge_amqp_reconnects", "Connections to RabbitMQ lost.", stats.reconnects),
         ):
             yield CounterMetricFamily(name, text, value=value)
+
+    def _database(self) -> Iterator[Metric]:
+        stats = self._stats
+        answers = CounterMetricFamily(
+            "bridge_database_answers", "Answers about users and grants.", labels=("question", "source")
+        )
+        for labels, count in stats.database_answers.items():
+            answers.add_metric(labels, count)
+        yield answers
+        yield _histogram(
+            "bridge_database_seconds",
+            "For one question, with the wait for a connection.",
+            stats.database_seconds,
+        )
 
     def _labelled_counters(self) -> Iterator[Metric]:
         stats = self._stats
@@ -98,6 +116,12 @@ class BridgeCollector(Collector):
         for dead_labels, count in stats.dead_letters.items():
             dead.add_metric(dead_labels, count)
         yield dead
+        storms = CounterMetricFamily(
+            "bridge_storm_events", "Events left out in storms.", labels=("type", "outcome")
+        )
+        for storm_labels, count in stats.storm_events.items():
+            storms.add_metric(storm_labels, count)
+        yield storms
         for name, text, label, counter in (
             ("bridge_requeued", "Deliveries given back after a failure of ours.", "domain", stats.requeued),
             ("bridge_commands", "Commands received.", "op", stats.commands),
@@ -105,6 +129,7 @@ class BridgeCollector(Collector):
             ("bridge_closes", "WebSockets closed.", "code", stats.closes),
             ("bridge_handshakes_refused", "Upgrades refused.", "status", stats.handshakes_refused),
             ("bridge_tokens_rejected", "Tokens rejected.", "reason", stats.tokens_rejected),
+            ("bridge_inbox_items", "Items of inboxes.", "outcome", stats.inbox_items),
         ):
             family = CounterMetricFamily(name, text, labels=(label,))
             for key, count in counter.items():
@@ -124,6 +149,8 @@ class BridgeCollector(Collector):
             ("bridge_window_bytes", "Estimated bytes of the replay window.", now.window_bytes),
             ("bridge_log_offset", "Offset of the newest log entry seen.", now.log_offset),
             ("bridge_dedupe_keys", "Event identities remembered.", now.dedupe_keys),
+            ("bridge_revocations", "Revocations remembered.", now.revocations),
+            ("bridge_sockets_waiting", "Sockets that wait for an answer.", now.sockets_waiting),
         ):
             yield GaugeMetricFamily(name, text, value=value)
         attached = GaugeMetricFamily(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import structlog
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from bridge.core.health import Health
+from bridge.core.health import Health, is_ready
 
 log = structlog.get_logger()
 
@@ -66,10 +67,11 @@ class AdminServer:
     async def _readyz(self, _: web.Request) -> web.Response:
         await self._refreshed()
         parts = self._health()
-        ready = all(part.ok for part in parts)
+        ready = is_ready(parts)
         body = {
             "ready": ready,
-            "parts": [{"part": part.part, "ok": part.ok, "detail": part.detail} for part in parts],
+            "degraded": not all(part.ok for part in parts),
+            "parts": [asdict(part) for part in parts],
         }
         return web.json_response(
             body, status=200 if ready else 503, dumps=lambda data: json.dumps(data, indent=2)

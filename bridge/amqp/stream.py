@@ -127,6 +127,11 @@ class StreamLog:
         """The life of the log that the tail reads; empty before it knows."""
         return self._epoch
 
+    @property
+    def next_offset(self) -> int:
+        """The stream offset that the tail reads next; 0 before it knows."""
+        return self._next or 0
+
     async def tail(self, connection: Connection) -> None:
         """Read the log over this connection until cancelled; attach again after every trouble."""
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)

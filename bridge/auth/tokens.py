@@ -1,140 +1,160 @@
-"""JSON Web Tokens (RFC 7519): verified on the way in, made by hand for development and operators."""
+"""JSON Web Tokens (RFC 7519): verified on the way in, made by hand for development and operators.
+
+token ──► remembered? ──► header: which keys? ──► signature, or seal ──► claims ──► Principal
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
-import jwt
-
+from bridge.auth.cache import TokenCache
+from bridge.auth.claims import ClaimRules, principal_of
+from bridge.auth.compact import ENCRYPTED_DOTS, SIGNED_DOTS, Header, malformed, parse_object, parse_signed
+from bridge.auth.jwks import KeySource
+from bridge.auth.keys import PUBLIC_KEY_ALGORITHMS, Key, KeySet
+from bridge.auth.sessions import SessionKeys
 from bridge.core.access import Principal
-from bridge.core.errors import TokenRejected
-from bridge.core.rooms import parse_room, role_room, user_room
+from bridge.core.errors import KeyMissing, TokenRejected
+from bridge.core.health import Health
 
-ALGORITHM = "HS256"  # Fixed by the key, never taken from the token (RFC 8725 section 3.1).
 TOKEN_CHARACTERS_MAX = 8_192
-ROLES_MAX = 50
-ROOM_PATTERNS_MAX = 200
-ROOM_PATTERN_CHARACTERS_MAX = 200
-EXPIRES_AT_MAX = 253_402_300_799 - 3_600  # The year 9999, less the largest leeway.
+VERIFIED_TOKENS_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must be signed with and say. `secret` is never logged."""
+    """By which keys tokens are verified and made, and what they must say. `sessions`: encrypted ones."""
 
-    secret: str = field(repr=False)
-    audience: str | None
-    issuer: str | None
-    leeway_seconds: float
-    user_claims: Sequence[str]
-    roles_claim: str
-    rooms_claim: str
+    keys: Sequence[Key]
+    claims: ClaimRules
+    sessions: SessionKeys | None = field(default=None, repr=False)
 
 
 class TokenVerifier:
-    """Turns tokens into principals."""
+    """Turns tokens into principals. With sources of keys, `run` has to run beside it."""
 
-    def __init__(self, rules: TokenRules) -> None:
-        """Verify by these rules."""
+    def __init__(
+        self,
+        rules: TokenRules,
+        sources: Sequence[KeySource] = (),
+        *,
+        verified_tokens_max: int = VERIFIED_TOKENS_MAX,
+    ) -> None:
+        """Verify by these rules, and by the keys of these sources as they come and go."""
         self._rules = rules
+        self._sources = tuple(sources)
+        self._cache = TokenCache(verified_max=verified_tokens_max)
+        self._keys = KeySet(rules.keys)
+        for source in self._sources:
+            source.on_change = self._renew_keys
 
-    def verify(self, token: str) -> Principal:
-        """Return whom the token names.
+    def verify(self, token: str, now: float | None = None) -> Principal:
+        """Return whom the token names. `now` is in seconds since the Unix epoch.
 
         Raises:
+            KeyMissing: `fetch_keys` could find the key. Verify once more after it; if this comes again,
+                it is a rejection like any other.
             TokenRejected: it is missing, malformed, expired, not yet valid, for or from somebody else,
-                not signed by the key, or names nobody.
+                not signed by one of the keys, or names nobody.
         """
         if not token:
             raise TokenRejected("missing", "no token was sent")
         if len(token) > TOKEN_CHARACTERS_MAX:
             raise TokenRejected("malformed", f"the token is longer than {TOKEN_CHARACTERS_MAX} characters")
-        claims = self._claims(token)
-        user_id = next((claims[name] for name in self._rules.user_claims if claims.get(name)), None)
-        if not isinstance(user_id, str) or parse_room(user_room(user_id)) is None:
-            names = ", ".join(self._rules.user_claims)
-            raise TokenRejected("no_user", f"none of the claims {names} names a user as text")
-        return Principal(
-            user_id=user_id,
-            roles=self._roles(claims),
-            rooms=self._rooms(claims),
-            expires_at=self._expires_at(claims),
-        )
+        if not token.isascii():
+            raise malformed()
+        now = time.time() if now is None else now
+        digest = hashlib.sha256(token.encode("ascii")).digest()
+        principal = self._cache.find(digest, now)
+        if principal is None:
+            try:
+                principal = principal_of(parse_object(self._payload(token)), self._rules.claims, now)
+            except TokenRejected as rejected:
+                self._cache.keep_rejected(digest, rejected, now)
+                raise
+            self._cache.keep(digest, principal)
+        return principal
 
-    def _claims(self, token: str) -> dict[str, Any]:
-        rules = self._rules
-        try:
-            return jwt.decode(
-                token,
-                rules.secret,
-                algorithms=[ALGORITHM],
-                audience=rules.audience,
-                issuer=rules.issuer,
-                leeway=rules.leeway_seconds,
-                options={
-                    "require": ["exp"],
-                    "verify_aud": rules.audience is not None,
-                    "verify_sub": False,  # Ours may be in another claim; it is checked there.
-                },
-            )
-        except jwt.ExpiredSignatureError as exc:
-            raise TokenRejected("expired", "the token has expired") from exc
-        except jwt.ImmatureSignatureError as exc:
-            raise TokenRejected("not_yet_valid", "the token is not valid yet") from exc
-        except jwt.InvalidAudienceError as exc:
-            raise TokenRejected("wrong_audience", "the token is for another audience") from exc
-        except jwt.InvalidIssuerError as exc:
-            raise TokenRejected("wrong_issuer", "the token is from another issuer") from exc
-        except jwt.MissingRequiredClaimError as exc:
-            raise TokenRejected("missing_claim", f"the token has no claim {exc.claim}") from exc
-        except jwt.InvalidAlgorithmError as exc:
-            raise TokenRejected("wrong_algorithm", f"the token is not signed with {ALGORITHM}") from exc
-        except jwt.InvalidSignatureError as exc:
-            raise TokenRejected("bad_signature", "the token's signature is not by our key") from exc
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError) as exc:
-            raise TokenRejected("malformed", "the token is not a JSON Web Token") from exc
+    async def fetch_keys(self, kid: str) -> None:
+        """Look for a key after `KeyMissing`. Returns when it was looked for, found or not, or in time."""
+        async with asyncio.TaskGroup() as tasks:
+            for source in self._sources:
+                tasks.create_task(source.fetch(kid))
 
-    def _expires_at(self, claims: Mapping[str, Any]) -> float:
-        expires_at = int(claims["exp"])  # As the verification did, and it did not fail.
-        if expires_at > EXPIRES_AT_MAX:
-            raise TokenRejected("bad_claim", "the claim exp is not a time in seconds; is it in milliseconds?")
-        return expires_at + self._rules.leeway_seconds
+    async def run(self) -> None:
+        """Keep the keys of the sources fresh, until cancelled; returns at once if there are none."""
+        async with asyncio.TaskGroup() as tasks:
+            for source in self._sources:
+                tasks.create_task(source.run())
 
-    def _roles(self, claims: Mapping[str, Any]) -> frozenset[str]:
-        name = self._rules.roles_claim
-        value: Any = next((claims[key] for key in (name, "role") if claims.get(key) is not None), [])
-        roles = [value] if isinstance(value, str) else value
-        if not isinstance(roles, list) or len(roles) > ROLES_MAX:
-            raise TokenRejected("bad_claim", f"the claim {name} is not a list of roles")
-        if not all(isinstance(role, str) and parse_room(role_room(role)) for role in roles):
-            raise TokenRejected("bad_claim", f"the claim {name} holds what is no role name")
-        return frozenset(roles)
+    def health(self) -> list[Health]:
+        """Tell how each source of keys is. One without keys is vital as long as there are none elsewhere."""
+        return [replace(source.health(), vital=not self._keys.keys) for source in self._sources]
 
-    def _rooms(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
-        name = self._rules.rooms_claim
-        rooms = [] if claims.get(name) is None else claims[name]
-        if not isinstance(rooms, list) or len(rooms) > ROOM_PATTERNS_MAX:
-            raise TokenRejected("bad_claim", f"the claim {name} is not a list of rooms")
-        if not all(isinstance(room, str) and len(room) <= ROOM_PATTERN_CHARACTERS_MAX for room in rooms):
-            raise TokenRejected("bad_claim", f"the claim {name} holds what is no room pattern")
-        return tuple(rooms)
+    def _payload(self, token: str) -> bytes:
+        """Return what a token holds, once it is known to come from a holder of a key."""
+        dots = token.count(".")
+        if dots == ENCRYPTED_DOTS and self._rules.sessions is not None:
+            return self._rules.sessions.open(token)
+        if dots != SIGNED_DOTS:
+            raise malformed()
+        parts = parse_signed(token)
+        candidates = self._keys.candidates(parts.header.kid, parts.header.algorithm)
+        if not candidates:
+            raise self._no_key(parts.header)
+        if not any(key.verifies(parts.signed, parts.signature) for key in candidates):
+            raise TokenRejected("bad_signature", "the token's signature is not by one of our keys")
+        return parts.payload
+
+    def _no_key(self, header: Header) -> TokenRejected:
+        """Return why no key fits: it may come, it is not ours, or the algorithm is not."""
+        is_named = header.kid in self._keys.names
+        unknown = TokenRejected("unknown_key", "the key that signed the token is not known")
+        if self._sources and header.algorithm in PUBLIC_KEY_ALGORITHMS and not is_named:
+            may_come = any(source.may_find(header.kid) for source in self._sources)
+            return KeyMissing(header.kid) if may_come else unknown
+        if header.algorithm in self._keys.algorithms and not is_named:
+            return unknown
+        algorithms = ", ".join(sorted(self._keys.algorithms)) or "any that is known here"
+        return TokenRejected("wrong_algorithm", f"the token is not signed with {algorithms}")
+
+    def _renew_keys(self) -> None:
+        """Let the keys of now count, and only those."""
+        self._keys = KeySet([*self._rules.keys, *(key for source in self._sources for key in source.keys)])
+        self._cache.clear()
 
 
 def make_token(
     rules: TokenRules, *, user_id: str, roles: Sequence[str] = (), rooms: Sequence[str] = (), seconds: float
 ) -> str:
-    """Sign a token for a user that is valid for `seconds` from now."""
+    """Sign a token for a user that is valid for `seconds` from now, with the first key that can.
+
+    Raises:
+        LookupError: no key can sign: of all of them only the public half is known.
+    """
+    key = next((key for key in rules.keys if key.signs), None)
+    if key is None:
+        raise LookupError("no key can sign")
     now = time.time()
-    claims: dict[str, Any] = {rules.user_claims[0]: user_id, "iat": int(now), "exp": int(now + seconds)}
+    says = rules.claims
+    claims: dict[str, Any] = {
+        says.user_claims[0]: user_id,
+        "iat": int(now),
+        "exp": int(now + seconds),
+        "jti": uuid4().hex,
+    }
     if roles:
-        claims[rules.roles_claim] = list(roles)
+        claims[says.roles_claim] = list(roles)
     if rooms:
-        claims[rules.rooms_claim] = list(rooms)
-    if rules.audience:
-        claims["aud"] = rules.audience
-    if rules.issuer:
-        claims["iss"] = rules.issuer
-    return jwt.encode(claims, rules.secret, algorithm=ALGORITHM)
+        claims[says.rooms_claim] = list(rooms)
+    if says.audience:
+        claims["aud"] = says.audience
+    if says.issuer:
+        claims["iss"] = says.issuer
+    return key.sign(claims)

@@ -7,7 +7,7 @@ import logging
 import typer
 
 from bridge import __version__
-from bridge.cli import check, dead, explain, publish, serve, tail, token
+from bridge.cli import check, dead, disconnect, explain, migrate, publish, serve, tail, token
 
 app = typer.Typer(
     name="cloudphone-bridge",
@@ -35,8 +35,10 @@ def _root(
 
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
+app.command("migrate")(migrate.migrate)
 app.command("token")(token.token)
 app.command("publish")(publish.publish)
+app.command("disconnect")(disconnect.disconnect)
 app.command("tail")(tail.tail)
 app.command("explain")(explain.explain)
 app.add_typer(dead.app, name="dead")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import typer
 from rich.markup import escape
@@ -14,11 +14,19 @@ from rich.markup import escape
 from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, connect
 from bridge.amqp.stream import declare_stream
 from bridge.amqp.topology import TopologyError
-from bridge.app import catalogue_of, retention_of, tls_of, token_rules_of, topology_of
-from bridge.auth.tokens import TokenVerifier, make_token
-from bridge.cli.common import console
+from bridge.app import catalogue_of, retention_of, tls_of, topology_of
+from bridge.auth.readers import KeysUnreadableError
+from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
+from bridge.ceilings import ceilings_of
+from bridge.cli.common import console, visible
 from bridge.core.errors import TokenRejected
-from bridge.settings import Settings, SettingsError, load
+from bridge.keyring import sources_of, token_rules_of
+from bridge.settings import Auth, Settings, SettingsError, load
+from bridge.storage import store_rules_of
+from bridge.store.checking import check_database
+from bridge.store.store import StoreRules
+
+NAMES_SHOWN_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +39,18 @@ class Finding:
 
 
 def check() -> None:
-    """Check settings, keys, ports, broker and topology.
+    """Check settings, keys, ports, broker, topology and database.
 
     Exit status 0 when all is well, 78 when the settings are not, else 1.
     """
     try:
         settings = load()
         catalogue = catalogue_of(settings)
+        ceilings_of(settings, catalogue)
         tls = tls_of(settings)
+        if settings.event_log.kind == "stream":
+            retention_of(settings)
+        rules = token_rules_of(settings)
     except SettingsError as exc:
         for problem in exc.problems:
             _show(Finding("settings", problem, "mend it and check again"))
@@ -49,7 +61,13 @@ def check() -> None:
             f"{settings.mode}, {len(catalogue.event_types)} event types in {len(catalogue.domains)} domains",
         )
     )
-    findings = [_keys(settings), *_ports(settings), *asyncio.run(_broker(settings))]
+    findings = [
+        *_keys(rules),
+        *asyncio.run(_published_keys(settings.auth)),
+        *_ports(settings),
+        *asyncio.run(_broker(settings)),
+        *asyncio.run(_database(store_rules_of(settings, catalogue))),
+    ]
     findings.insert(
         1, Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate")
     )
@@ -66,15 +84,38 @@ def _show(finding: Finding) -> None:
         console.print(f"            → {escape(finding.remedy)}", soft_wrap=True)
 
 
-def _keys(settings: Settings) -> Finding:
-    rules = token_rules_of(settings)
-    try:
-        TokenVerifier(rules).verify(make_token(rules, user_id="check", seconds=60))
-    except TokenRejected as rejected:
-        return Finding(
-            "keys", f"a token of our own is rejected: {rejected.message}", "check the auth settings"
-        )
-    return Finding("keys", "a token signed with the secret verifies")
+def _keys(rules: TokenRules) -> Iterator[Finding]:
+    """Check each key that the settings hold or name; that it can be read is known already."""
+    for key in rules.keys:
+        name = f"{key.algorithm} key {visible(key.kid)}".rstrip()
+        if not key.signs:
+            yield Finding("keys", f"{name}: verifies tokens")
+            continue
+        own = replace(rules, keys=(key,))
+        try:
+            TokenVerifier(own).verify(make_token(own, user_id="check", seconds=60))
+        except TokenRejected as rejected:
+            detail = f"{name}: a token of our own is rejected: {rejected.message}"
+            yield Finding("keys", detail, "check the auth settings")
+        else:
+            yield Finding("keys", f"{name}: a token signed with it verifies")
+
+
+async def _published_keys(auth: Auth) -> list[Finding]:
+    """Read each set of published keys once."""
+    findings: list[Finding] = []
+    for source in sources_of(auth):
+        try:
+            found = await source.look()
+        except KeysUnreadableError as unreadable:
+            remedy = f"is auth.{source.name} right, and is there a JSON Web Key Set?"
+            findings.append(Finding("keys", f"{source.name}: {unreadable}", remedy))
+            continue
+        names = ", ".join(f"{key.algorithm} {key.kid}".rstrip() for key in found.keys[:NAMES_SHOWN_MAX])
+        left_out = "; ".join(found.problems[:NAMES_SHOWN_MAX])
+        detail = f"{source.name}: {len(found.keys)} keys: {names}" + (f"; {left_out}" if left_out else "")
+        findings.append(Finding("keys", visible(detail)))
+    return findings
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
@@ -94,6 +135,12 @@ def _ports(settings: Settings) -> Iterator[Finding]:
                 )
             else:
                 yield Finding("ports", f"{name} {host}:{port} is free")
+
+
+async def _database(rules: StoreRules | None) -> list[Finding]:
+    if rules is None:
+        return [Finding("database", "none: tokens alone decide, and there is no inbox")]
+    return [Finding(*finding) for finding in await check_database(rules)]
 
 
 async def _broker(settings: Settings) -> list[Finding]:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from bridge.cli.common import catalogue_or_exit, console, fail, settings_or_exit
-from bridge.core.access import AccessRules, Principal
+from bridge.core.access import ASK, AccessRules, Principal
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.errors import Refused
 from bridge.core.event import BaseEvent
@@ -31,21 +31,24 @@ def explain(
     settings = settings_or_exit()
     event_type = _resolve(catalogue_or_exit(settings), event)
     principal = Principal(user, frozenset(role or ()), tuple(claim or ()))
-    decision = AccessRules(frozenset(settings.auth.public_kinds)).decide(principal, room)
+    rules = AccessRules(frozenset(settings.auth.public_kinds), frozenset(settings.grants))
+    decision = rules.decide(principal, room)
+    depends = decision.code == ASK
     goes, why_goes = _goes_there(event_type, room)
     automatic = room in principal.own_rooms
-    joined = "is in without asking" if automatic else "may join"
+    joined = "is in without asking" if automatic else "may be let into" if depends else "may join"
     _line(
-        decision.allowed,
-        f"user {user} {joined if decision.allowed else 'may not join'} {room}: {decision.why}",
+        decision.allowed or depends,
+        f"user {user} {joined if decision.allowed or depends else 'may not join'} {room}: {decision.why}",
     )
     _line(goes, f"{event_type.name} version {event_type.version} {why_goes}")
     age = event_type.age_seconds_max
     if age is not None:
         _line(True, f"only while it is younger than {age:g} s")
     _line(True, f"if the socket does not keep up: {event_type.overflow.policy.value.replace('_', ' ')}")
-    reached = decision.allowed and goes
+    reached = (decision.allowed or depends) and goes
     condition = "" if automatic else " once subscribed"
+    condition += " if the query grants the room" if depends else ""
     console.print(f"[bold]{'delivered' + condition if reached else 'not delivered'}[/bold]")
     if not reached:
         raise typer.Exit(1)

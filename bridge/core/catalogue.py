@@ -34,6 +34,7 @@ class EventType:
     `age_seconds_max` is the age past which the event is worthless, None for never.
     `aliases` are old routing keys that mean this type and version. `once_by` are the payload
     fields that together can happen only once; they identify the event whatever id it carries.
+    A durable event also waits in the inbox of each user whose own room it goes to.
     """
 
     name: str
@@ -43,6 +44,7 @@ class EventType:
     age_seconds_max: float | None = None
     aliases: tuple[str, ...] = ()
     once_by: tuple[str, ...] = ()
+    durable: bool = False
     conflate_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `overflow.key_fields`.
     once_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `once_by`.
     head: bytes = field(init=False)  # How every payload of this type begins, up to its id.
@@ -56,6 +58,8 @@ class EventType:
         for alias in self.aliases:
             if not is_alias(alias):
                 raise ValueError(f"alias {alias!r} of {self.name} cannot be a routing key")
+        if self.durable and not self.model.model_fields["user_id"].is_required():
+            raise ValueError(f"{self.name} is durable, but need not have a user whose inbox it is for")
         object.__setattr__(
             self, "conflate_attributes", self._attributes("conflates", self.overflow.key_fields)
         )
@@ -98,12 +102,13 @@ class Domain:
         age_seconds_max: float | None = None,
         aliases: tuple[str, ...] = (),
         once_by: tuple[str, ...] = (),
+        durable: bool = False,
     ) -> Callable[[type[E]], type[E]]:
         """Declare the decorated class as the event type `name` of this domain."""
 
         def declare(model: type[E]) -> type[E]:
             self.event_types.append(
-                EventType(name, model, overflow, version, age_seconds_max, aliases, once_by)
+                EventType(name, model, overflow, version, age_seconds_max, aliases, once_by, durable)
             )
             return model
 
@@ -170,6 +175,11 @@ class Catalogue:
     def event_types(self) -> Sequence[EventType]:
         """Every event type of every domain, in the order of declaration."""
         return [event_type for domain in self.domains.values() for event_type in domain.event_types]
+
+    @property
+    def durable_names(self) -> frozenset[str]:
+        """The names of the event types that wait in inboxes; one version speaks for all."""
+        return frozenset(event_type.name for event_type in self.event_types if event_type.durable)
 
     def of_class(self, model: type[BaseEvent]) -> EventType:
         """Return the event type declared with this class. Raises KeyError for an undeclared one."""

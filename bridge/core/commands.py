@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bridge.core.authority import InboxItem
 from bridge.core.entry import Position
 from bridge.core.outbox import Gap
 
@@ -53,7 +54,24 @@ class Auth:
     id: CommandId = None
 
 
-Command = Hello | Subscribe | Unsubscribe | Ping | Auth
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What waits in my inbox after this item (0: from the oldest)?"""
+
+    after: int = 0
+    limit: int = 50
+    id: CommandId = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """I have read these items of my inbox."""
+
+    item_ids: tuple[int, ...]
+    id: CommandId = None
+
+
+Command = Hello | Subscribe | Unsubscribe | Ping | Auth | Inbox | Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,10 @@ class RefusedRoom:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The answer to a hello. `expires_at` in seconds since the epoch, `ping_interval` in seconds."""
+    """The answer to a hello. `expires_at` in seconds since the epoch, `ping_interval` in seconds.
+
+    `unread` counts items of the inbox; None when there is no inbox, or it cannot be read at the moment.
+    """
 
     user_id: str
     client_id: str
@@ -76,6 +97,7 @@ class Connected:
     recovered: bool
     expires_at: float
     ping_interval: float
+    unread: int | None = None
     id: CommandId = None
 
 
@@ -117,6 +139,23 @@ class Authenticated:
 
 
 @dataclass(frozen=True, slots=True)
+class InboxPage:
+    """The answer to an inbox: items, oldest first, and whether there may be more after the last."""
+
+    items: tuple[InboxItem, ...]
+    more: bool
+    id: CommandId = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDone:
+    """The answer to a read: how many items are unread now."""
+
+    unread: int
+    id: CommandId = None
+
+
+@dataclass(frozen=True, slots=True)
 class CommandError:
     """A command was refused; the socket stays open."""
 
@@ -134,12 +173,38 @@ class Expiring:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """The user has lost these rooms; the socket has left them."""
+
+    rooms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """So many items of the user's inbox are unread now."""
+
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
-    """The node is going away; come back after this many milliseconds."""
+    """The node is going away, or cannot tell who is who; come back after this many milliseconds."""
 
     retry_after_ms: int
 
 
-Notice = (
-    Connected | Subscribed | Unsubscribed | Pong | Authenticated | CommandError | Expiring | Draining | Gap
+PlainNotice = (
+    Connected
+    | Subscribed
+    | Unsubscribed
+    | Pong
+    | Authenticated
+    | ReadDone
+    | CommandError
+    | Expiring
+    | Revoked
+    | Unread
+    | Draining
+    | Gap
 )
+Notice = PlainNotice | InboxPage  # A page holds events, which are JSON already.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bridge.core.close import CloseReason
 from bridge.core.commands import Notice
+from bridge.core.questions import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,17 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask whoever knows; then call `answered` with the question. At most one is open for a session."""
+
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close the socket."""
 
     reason: CloseReason
 
 
-Effect = Say | Join | Resume | Leave | Verify | Close
+Effect = Say | Join | Resume | Leave | Verify | Ask | Close

@@ -75,6 +75,17 @@ class TokenRejected(Exception):  # noqa: N818 - as Refused
         self.message = message
 
 
+class KeyMissing(TokenRejected):
+    """A token by a key that is not known here, but could be found: fetch keys, then verify once more.
+
+    Who cannot fetch treats it as any other rejection. `kid` is the key's name in the token, or empty.
+    """
+
+    def __init__(self, kid: str) -> None:
+        super().__init__("unknown_key", "the key that signed the token is not known")
+        self.kid = kid
+
+
 class BadMessage(Exception):  # noqa: N818 - as Refused
     """A text message from a client that is not a command of the dialect."""
 

@@ -26,6 +26,7 @@ class Fate(StrEnum):
     DUPLICATE = "duplicate"
     LATE = "late"
     DROPPED = "dropped"
+    STORM = "storm"
     DEAD = "dead"
     FAILED = "failed"
 

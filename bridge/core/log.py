@@ -60,3 +60,26 @@ class MemoryLog:
 
     async def catch_up(self) -> None:
         """Return: what is appended has been seen."""
+
+
+class Readers:
+    """Several readers of one log, told in their order."""
+
+    def __init__(self, *readers: Reader) -> None:
+        """Tell these."""
+        self._readers = readers
+
+    def begin(self, position: Position) -> None:
+        """Start over."""
+        for reader in self._readers:
+            reader.begin(position)
+
+    def receive(self, batch: Sequence[Logged]) -> None:
+        """Take a run of entries."""
+        for reader in self._readers:
+            reader.receive(batch)
+
+    def advance(self, offset: int) -> None:
+        """Note how far the log has come."""
+        for reader in self._readers:
+            reader.advance(offset)

@@ -4,222 +4,182 @@
           ▲                        │ rejected                        ▲
           └────────────────────────┴────────── any Close ────────────┘
 
-Every method returns effects, to be carried out in their order.
+Every method returns effects, to be carried out in their order. What only somebody else knows is asked by
+`Verify` or `Ask`; until the answer comes, further commands wait, so that they are answered in their order.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
 
-from bridge.core.access import AccessRules, Principal
-from bridge.core.close import BAD_PROTOCOL, LIMIT, UNAUTHENTICATED, CloseReason
+from bridge.core.access import ASK, Principal
+from bridge.core.authority import InboxItem
+from bridge.core.close import (
+    DRAINING,
+    FORBIDDEN,
+    UNAUTHENTICATED,
+    CloseReason,
+)
 from bridge.core.commands import (
     Auth,
     Authenticated,
     Command,
     CommandError,
+    CommandId,
     Connected,
+    Draining,
     Expiring,
     Hello,
+    Inbox,
+    InboxPage,
     Ping,
     Pong,
-    RefusedRoom,
+    Read,
+    ReadDone,
     Subscribe,
-    Subscribed,
     Unsubscribe,
-    Unsubscribed,
 )
 from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
-from bridge.core.entry import Position
 from bridge.core.errors import BadMessage, TokenRejected
-from bridge.core.limits import TokenBucket
-from bridge.core.replay import Owed, Replay
-from bridge.core.window import Window
+from bridge.core.membership import SessionRules
+from bridge.core.questions import Answer, InboxAfter, Items, Marked, MarkItems, May, Question, WhoMay
+from bridge.core.revocation import Change, ChangeKind
+from bridge.core.turns import Asking, Pending, State, Turns
+
+__all__ = ["Session", "SessionRules", "State"]
+
+INBOX_PAGE_BYTES_MAX = 262_144  # Of payloads; one item comes, however large.
+REVOKED = "revoked"  # The reason for which a token is rejected that was good.
 
 
-class State(Enum):
-    """Where a session is in its life."""
+class Session(Turns):
+    """The state of one socket."""
 
-    AWAITING_HELLO = auto()
-    IDENTIFYING = auto()
-    OPEN = auto()
-    CLOSED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRules:
-    """What all sessions of a node share. Times in seconds."""
-
-    access: AccessRules
-    window: Window
-    rooms_max: int
-    commands_per_second_max: float
-    commands_burst_max: int
-    mistakes_max: int
-    expiring_notice_seconds: float
-    ping_interval_seconds: float
-
-
-MISTAKES_FORGIVEN_PER_SECOND = 0.2
-ROOMS_PER_CREDIT = 20  # So many rooms cost as much as one more command.
-
-
-class Session:
-    """The state of one socket. `principal` is None until the session is open."""
-
-    __slots__ = (
-        "_commands",
-        "_expiring_said",
-        "_identifying",
-        "_mistakes",
-        "_replay",
-        "_rules",
-        "client_id",
-        "principal",
-        "rooms",
-        "state",
-    )
+    __slots__ = ("_expiring_said",)
 
     def __init__(self, client_id: str, rules: SessionRules) -> None:
         """Await a hello."""
-        self._rules = rules
-        self._identifying: Hello | Auth | None = None  # Set while a token is being verified.
-        self._commands: TokenBucket | None = None  # Made with the first command: many sockets send none.
-        self._mistakes: TokenBucket | None = None  # Made with the first mistake.
+        super().__init__(client_id, rules)
         self._expiring_said = False
-        self._replay: Replay | None = None  # Set while older events are owed.
-        self.client_id = client_id
-        self.principal: Principal | None = None
-        self.rooms: dict[str, int] = {}  # Each with the offset after which this session gets what goes there.
-        self.state = State.AWAITING_HELLO
 
-    def receive(self, command: Command, now: float) -> list[Effect]:
-        """Handle a command. `now` is in seconds since the Unix epoch."""
-        if self.state is State.CLOSED:
-            return []
-        wait_seconds = self._take_command(command, now)
-        if wait_seconds:
-            return self.refuse(
-                BadMessage(
-                    "rate_limited",
-                    f"at most {self._rules.commands_per_second_max:g} commands a second; "
-                    f"wait {wait_seconds:.1f} s",
-                    command_id=command.id,
-                ),
-                now,
-            )
-        if isinstance(command, Hello) or self.state is not State.OPEN:
-            return self._hello(command, now)
-        return self._obey(command, now)
-
-    def _obey(self, command: Subscribe | Unsubscribe | Ping | Auth, now: float) -> list[Effect]:
-        match command:
-            case Subscribe():
-                return self._subscribe(command)
-            case Unsubscribe():
-                return self._unsubscribe(command)
-            case Ping():
-                return [Say(Pong(self._rules.window.position if self.live else None, command.id))]
-            case Auth():
-                if self._identifying is not None:
-                    return self.refuse(_not_ready(command), now)
-                self._identifying = command
-                return [Verify(command.token)]
-
-    def refuse(self, bad: BadMessage, now: float) -> list[Effect]:
-        """Answer a message that is not a proper command; close a socket that sends nothing else."""
-        if self.state is State.CLOSED:
-            return []
-        if self._mistakes is None:
-            self._mistakes = TokenBucket(
-                rate_per_second=MISTAKES_FORGIVEN_PER_SECOND, burst=self._rules.mistakes_max
-            )
-        if self._mistakes.take(now):
-            reason = LIMIT if bad.code == "rate_limited" else BAD_PROTOCOL
-            return self.close(reason.because(f"too many mistakes, the last: {bad.message}"))
-        return [Say(CommandError(bad.code, bad.message, id=bad.command_id))]
+    # What the socket edge has found out.
 
     def identified(self, principal: Principal, now: float) -> list[Effect]:
         """Go on with a verified token, after `Verify`."""
-        request, self._identifying = self._identifying, None
         if self.state is State.CLOSED:
             return []
-        match request:
-            case Hello():
-                return self._open(request, principal)
-            case Auth():
-                return self._refresh(request, principal, now)
-            case None:
-                raise AssertionError("identified without a Verify")
+        pending = self._pending
+        if pending is None or pending.question is not None:
+            raise AssertionError("identified without a Verify")
+        denial = self._rules.access.denial(principal, now)
+        if denial:
+            return self.rejected(TokenRejected(REVOKED, denial), now)
+        if self.principal is not None and principal.user_id != self.principal.user_id:
+            bad = BadMessage("wrong_user", "the token is another user's; open a new socket")
+            return self._no_refresh(bad, pending.command.id, now)
+        pending.principal = principal
+        question = self._question(pending.command, principal)
+        if question is not None:
+            return self._ask(pending, question)
+        return self._settle(self._carry_out(pending.command, principal, May(), now), now)
 
     def rejected(self, rejected: TokenRejected, now: float) -> list[Effect]:
         """Go on with a token that proves nothing, after `Verify`."""
-        request, self._identifying = self._identifying, None
-        if isinstance(request, Auth):
-            return self.refuse(BadMessage("unauthorized", rejected.message, command_id=request.id), now)
-        return self.close(UNAUTHENTICATED.because(f"{rejected.reason}: {rejected.message}"))
+        if self._pending is not None and isinstance(self._pending.command, Auth):
+            return self._no_refresh(
+                BadMessage("unauthorized", rejected.message), self._pending.command.id, now
+            )
+        reason = FORBIDDEN if rejected.reason == REVOKED else UNAUTHENTICATED
+        return self.close(reason.because(f"{rejected.reason}: {rejected.message}"))
+
+    def answered(self, question: Question, answer: Answer, now: float) -> list[Effect]:
+        """Go on with an answer, after `Ask`. One that is not awaited any more is ignored."""
+        pending = self._pending
+        if pending is None or pending.question is not question:
+            return []
+        principal = pending.principal or self.principal
+        if principal is None:
+            raise AssertionError("a question without a principal")
+        if isinstance(answer, May) and answer.rooms is not None:
+            answer.rooms = set(answer.rooms) - pending.lost_rooms
+        return self._settle(self._carry_out(pending.command, principal, answer, now), now)
+
+    def access_changed(self, change: Change, now: float) -> list[Effect]:
+        """Obey a change of what this session's user may; `rules.access` knows of it already."""
+        lost = change.room if change.kind is ChangeKind.GRANT_REVOKED else ""
+        if self._pending is not None and lost in self._pending.rooms_asked:
+            self._pending.lost_rooms.add(lost)  # The answer may be from before.
+        if self.state is not State.OPEN or self.principal is None:
+            return []  # It is looked at when the session opens.
+        denial = self._rules.access.denial(self.principal, now)
+        if denial:
+            return self.close(FORBIDDEN.because(f"{REVOKED}: {change.reason or denial}"))
+        if change.kind is ChangeKind.GRANT_REVOKED:
+            return self._lose(change.room, self.principal)
+        return []
 
     @property
-    def live(self) -> bool:
-        """Whether nothing is owed: events come as they are logged."""
-        return self._replay is None
+    def user_id(self) -> str:
+        """Whose session this is, or is about to be; empty before a token was verified."""
+        principal = self.principal or (self._pending.principal if self._pending is not None else None)
+        return principal.user_id if principal is not None else ""
 
     @property
     def ahead(self) -> bool:
         """Whether the client has seen more of this life of the log than the node: it will catch up."""
-        since = self._identifying.since if isinstance(self._identifying, Hello) else None
+        command = self._pending.command if self._pending is not None else None
+        since = command.since if isinstance(command, Hello) else None
         window = self._rules.window
         return since is not None and since.epoch == window.epoch and since.offset > window.head
 
-    def owed(self, *, entries_max: int, bytes_max: int) -> list[Owed] | None:
-        """Return the next entries owed, in order: at least one, as long as there are any.
-
-        The session is `live` when nothing is left after them. None means that what is owed has left
-        the window: the caller must close the socket.
-        """
-        if self._replay is None:
-            return []
-        taken = self._replay.take(self.rooms, entries_max=entries_max, bytes_max=bytes_max)
-        if self._replay.done:
-            self._replay = None
-        return taken
+    @property
+    def ends_at(self) -> float:
+        """When a session that is open closes unless it gets a newer token; infinite if it does not."""
+        if self.principal is None:
+            return float("inf")
+        return self.principal.expires_at + self._rules.expiry_grace_seconds
 
     def tick(self, now: float) -> list[Effect]:
-        """Say or do what is due. Call now and then, and once at `principal.expires_at`."""
+        """Say or do what is due. Call now and then, and once at `ends_at`."""
         if self.state is not State.OPEN or self.principal is None:
             return []
         expires_at = self.principal.expires_at
-        if now >= expires_at:
+        if now >= self.ends_at:
             return self.close(UNAUTHENTICATED.because("token expired"))
         if not self._expiring_said and now >= expires_at - self._rules.expiring_notice_seconds:
             self._expiring_said = True
             return [Say(Expiring(expires_at))]
         return []
 
-    def close(self, reason: CloseReason) -> list[Effect]:
-        """End the session. Idempotent."""
-        if self.state is State.CLOSED:
-            return []
-        self.state = State.CLOSED
-        return [Close(reason)]
+    def turn_away(self, reason: CloseReason) -> list[Effect]:
+        """Close a session that has just opened, as if it never had."""
+        self.principal = None
+        self.rooms = {}
+        self.close(reason)
+        return [Close(reason)]  # Also if it has closed itself in the meantime, of which nothing was done yet.
 
-    def _take_command(self, command: Command, now: float) -> float:
-        """Charge for a command, by what it asks for; return the seconds to wait if there is no credit."""
-        if self._commands is None:
-            self._commands = TokenBucket(
-                rate_per_second=self._rules.commands_per_second_max,
-                burst=self._rules.commands_burst_max,
-            )
-        rooms = 0 if isinstance(command, Ping | Auth) else len(command.rooms)
-        return self._commands.take(now, 1 + rooms // ROOMS_PER_CREDIT)
+    def _obey(self, command: Command, now: float) -> list[Effect]:
+        principal = self.principal
+        if isinstance(command, Hello) or principal is None:
+            return self._hello(command, now)
+        match command:
+            case Unsubscribe():
+                return self._unsubscribe(command, principal)
+            case Ping():
+                return [Say(Pong(self._rules.window.position if self.live else None, command.id))]
+            case Auth():
+                self._pending = Pending(command)
+                return [Verify(command.token)]
+            case Subscribe() | Inbox() | Read():
+                question = self._question(command, principal)
+                if question is not None:
+                    return self._ask(Pending(command), question)
+                return self._carry_out(command, principal, May(), now)
 
     def _hello(self, command: Command, now: float) -> list[Effect]:
-        if self.state is State.IDENTIFYING:
-            return self.refuse(_not_ready(command), now)
         if self.state is State.OPEN:
-            return self.refuse(
+            return self._mistake(
                 BadMessage(
                     "already_connected", "hello comes once; use auth or subscribe", command_id=command.id
                 ),
@@ -228,122 +188,124 @@ class Session:
         if not isinstance(command, Hello):
             if isinstance(command, Ping):
                 return [Say(Pong(None, command.id))]
-            return self.refuse(
+            return self._mistake(
                 BadMessage("not_authenticated", "send hello with a token first", command_id=command.id), now
             )
         self.state = State.IDENTIFYING
-        self._identifying = command
+        self._pending = Pending(command)
         return [Verify(command.token)]
 
-    def _open(self, hello: Hello, principal: Principal) -> list[Effect]:
+    # Questions, and what follows from the answers.
+
+    def _question(self, command: Asking, principal: Principal) -> Question | None:
+        """Return what has to be asked before a command can be answered, None if nothing has."""
+        rules, user_id = self._rules, principal.user_id
+        match command:
+            case Hello():
+                rooms = self._to_ask(principal, command.rooms)
+                asked = rules.users_checked or rooms or rules.inbox
+                return WhoMay(user_id, rules.users_checked, rooms, rules.inbox) if asked else None
+            case Auth():
+                rooms = tuple(room for room in self.rooms if rules.access.decide(principal, room).code == ASK)
+                return WhoMay(user_id, rules.users_checked, rooms) if rules.users_checked or rooms else None
+            case Subscribe():
+                rooms = self._to_ask(principal, command.rooms)
+                return WhoMay(user_id, rooms=rooms) if rooms else None
+            case Inbox():
+                return InboxAfter(user_id, command.after, command.limit) if rules.inbox else None
+            case Read():
+                return MarkItems(user_id, command.item_ids) if rules.inbox else None
+
+    def _carry_out(  # noqa: PLR0911 - a table
+        self, command: Asking, principal: Principal, answer: Answer, now: float
+    ) -> list[Effect]:
+        """Do what a command asks for, knowing what can be known."""
+        match command, answer:
+            case Hello(), May():
+                return self._open(command, principal, answer, now)
+            case Auth(), May():
+                return self._refresh(command, principal, answer, now)
+            case Subscribe(), May():
+                return self._subscribe(command, principal, answer.rooms)
+            case Inbox(), Items():
+                return [Say(_page(command, answer.items))]
+            case Read(), Marked():
+                return [Say(ReadDone(answer.unread, command.id))]
+            case ((Inbox() | Read()), May()):  # That is, nothing was asked.
+                return [Say(CommandError("not_configured", "there is no inbox here", id=command.id))]
+            case _:
+                return _unavailable(command)
+
+    def _open(self, hello: Hello, principal: Principal, may: May, now: float) -> list[Effect]:
+        if self._rules.users_checked and may.active is None:
+            return self._send_away("users cannot be checked")
+        denial = self._denial(principal, may, now)  # Anew: it may be news since the question.
+        if denial:
+            return self.close(FORBIDDEN.because(denial))
         self.principal = principal
         self.state = State.OPEN
         since = self._reachable(hello.since)
-        after = self._rules.window.head if since is None else since.offset
-        self.rooms = dict.fromkeys(principal.own_rooms, after)
-        _, refused = self._admit(hello.rooms, principal, after)
-        rooms = tuple(self.rooms)
+        refused = self._enter(principal, hello.rooms, since, may.rooms)
         answer = Connected(
             user_id=principal.user_id,
             client_id=self.client_id,
-            rooms=rooms,
+            rooms=tuple(self.rooms),
             refused=refused,
             position=self._rules.window.position if since is None else since,
             recovered=since is not None,
             expires_at=principal.expires_at,
             ping_interval=self._rules.ping_interval_seconds,
+            unread=may.unread,
             id=hello.id,
         )
-        if since is None:
-            return [Say(answer), Join(rooms)]
-        self._replay = Replay(self._rules.window, after=since.offset)
-        return [Say(answer), Resume()]
+        return [Say(answer), Join(answer.rooms) if since is None else Resume()]
 
-    def _subscribe(self, command: Subscribe) -> list[Effect]:
+    def _refresh(self, auth: Auth, principal: Principal, may: May, now: float) -> list[Effect]:
         if self.principal is None:
-            raise AssertionError("open without a principal")
-        since = self._reachable(command.since)
-        after = self._rules.window.head if since is None else since.offset
-        joined, refused = self._admit(command.rooms, self.principal, after)
-        unwanted = {room.room for room in refused}
-        rooms = tuple(room for room in dict.fromkeys(command.rooms) if room not in unwanted)
-        if refused and not rooms:
-            first = refused[0]
-            message = _REFUSALS.get(first.code) or self._rules.access.decide(self.principal, first.room).why
-            return [Say(CommandError(first.code, f"{first.room}: {message}", room=first.room, id=command.id))]
-        position = self._rules.window.position if since is None else since
-        answer = Subscribed(rooms, refused, position, since is not None, command.id)
-        if since is None or not joined:
-            return [Say(answer), *self._join(joined)]
-        was_live = self.live
-        if self._replay is None:
-            self._replay = Replay(self._rules.window, after=self._rules.window.head)
-        before = {room: start for room, start in self.rooms.items() if room not in joined}
-        self._replay.look_back(before, joined, after=since.offset)
-        return [Say(answer), Leave(tuple(self.rooms)), Resume()] if was_live else [Say(answer)]
-
-    def _join(self, rooms: Sequence[str]) -> list[Effect]:
-        """Join rooms now; during a replay they come with the rest at its end."""
-        return [Join(rooms)] if self.live else []
-
-    def _reachable(self, since: Position | None) -> Position | None:
-        """Return the position if everything after it can be sent again, else None."""
-        return since if since is not None and self._rules.window.covers(since) else None
-
-    def _unsubscribe(self, command: Unsubscribe) -> list[Effect]:
-        if self.principal is None:
-            raise AssertionError("open without a principal")
-        own = self.principal.own_rooms
-        left = tuple(room for room in dict.fromkeys(command.rooms) if room in self.rooms and room not in own)
-        for room in left:
-            del self.rooms[room]
-        return [Leave(left), Say(Unsubscribed(left, command.id))]
-
-    def _refresh(self, auth: Auth, principal: Principal, now: float) -> list[Effect]:
-        if self.principal is None:
-            raise AssertionError("open without a principal")
-        if principal.user_id != self.principal.user_id:
-            return self.refuse(
-                BadMessage(
-                    "wrong_user", "the token is another user's; open a new socket", command_id=auth.id
-                ),
-                now,
-            )
+            raise AssertionError("refreshed before it was open")
+        if self._rules.users_checked and may.active is None:
+            return _unavailable(auth)
+        denial = self._denial(principal, may, now)
+        if denial:
+            return self.close(FORBIDDEN.because(denial))
+        left, gained = self._change_principal(self.principal, principal, may.rooms)
         self.principal = principal
         self._expiring_said = False
-        left = tuple(room for room in self.rooms if not self._rules.access.decide(principal, room).allowed)
-        for room in left:
-            del self.rooms[room]
-        gained = tuple(room for room in principal.own_rooms if room not in self.rooms)
-        self.rooms.update(dict.fromkeys(gained, self._rules.window.head))
-        return [
-            Leave(left),
-            *self._join(gained),
-            Say(Authenticated(principal.expires_at, tuple(self.rooms), left, auth.id)),
-        ]
+        answer = Authenticated(principal.expires_at, tuple(self.rooms), left, auth.id)
+        return [Leave(left), *self._join(gained), Say(answer)]
 
-    def _admit(
-        self, wanted: Sequence[str], principal: Principal, after: int
-    ) -> tuple[list[str], tuple[RefusedRoom, ...]]:
-        """Put the session into those rooms it may join, from an offset on; return the new and the refused."""
-        joined: list[str] = []
-        refused: list[RefusedRoom] = []
-        for room in dict.fromkeys(wanted):
-            if room in self.rooms:
-                continue
-            decision = self._rules.access.decide(principal, room)
-            if not decision.allowed:
-                refused.append(RefusedRoom(room, decision.code))
-            elif len(self.rooms) >= self._rules.rooms_max:
-                refused.append(RefusedRoom(room, "too_many_rooms"))
-            else:
-                self.rooms[room] = after
-                joined.append(room)
-        return joined, tuple(refused)
+    def _denial(self, principal: Principal, may: May, now: float) -> str:
+        if self._rules.users_checked and not may.active:
+            return "there is no such user, or they are not active"
+        denial = self._rules.access.denial(principal, now)
+        return denial and f"{REVOKED}: {denial}"
+
+    def _no_refresh(self, bad: BadMessage, command_id: CommandId, now: float) -> list[Effect]:
+        """Refuse the token of an auth: the one before stays in force."""
+        bad.command_id = command_id
+        return self._settle(self._mistake(bad, now), now)
+
+    def _send_away(self, why: str) -> list[Effect]:
+        """Close with a hint when to come back: this is our trouble, and may be over soon."""
+        seconds = random.uniform(0.1, self._rules.retry_after_seconds_max)  # noqa: S311 - jitter
+        retry_after_ms = int(seconds * 1000)
+        reason = DRAINING.because(f"draining: {why} at the moment; come back after {retry_after_ms} ms")
+        return [Say(Draining(retry_after_ms)), *self.close(reason)]
 
 
-_REFUSALS = {"too_many_rooms": "the socket is in as many rooms as it may be; unsubscribe from one"}
+def _unavailable(command: Asking) -> list[Effect]:
+    message = "this cannot be found out at the moment; ask again later"
+    return [Say(CommandError("unavailable", message, id=command.id))]
 
 
-def _not_ready(command: Command) -> BadMessage:
-    return BadMessage("not_ready", "wait for the answer to the token sent before", command_id=command.id)
+def _page(command: Inbox, items: Sequence[InboxItem]) -> InboxPage:
+    """Return as many items as one message should hold, at least one if there is one."""
+    taken: list[InboxItem] = []
+    bytes_taken = 0
+    for item in items:
+        bytes_taken += len(item.payload)
+        if taken and bytes_taken > INBOX_PAGE_BYTES_MAX:
+            break
+        taken.append(item)
+    more = len(taken) < len(items) or len(items) >= command.limit
+    return InboxPage(tuple(taken), more, command.id)

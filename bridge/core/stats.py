@@ -54,8 +54,15 @@ class Stats:
         self.commands: Counter[str] = Counter()  # By op.
         self.errors: Counter[str] = Counter()  # Errors sent to clients, by code.
         self.closes: Counter[int | str] = Counter()  # By our close code, or `client`.
+        self.handshakes_dropped = 0  # Without an answer, because there were too many at once.
+        self.storm_events: Counter[tuple[str, str]] = (
+            Counter()
+        )  # By event type, and `conflated` or `dropped`.
         self.handshakes_refused: Counter[int] = Counter()  # By HTTP status.
         self.tokens_rejected: Counter[str] = Counter()  # By reason.
+        self.database_answers: Counter[tuple[str, str]] = Counter()  # By question and where it was found.
+        self.database_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Of one question to the database.
+        self.inbox_items: Counter[str] = Counter()  # By what became of them.
 
     def sockets_closed(self) -> int:
         """Return how many sockets were closed, WebSockets or not yet."""

@@ -16,6 +16,7 @@ A `[[domain]]` table becomes the same `Domain` that a file in `consumers/` would
     # targets = ["match:{matchId}", "user:{userId}", "role:admin", "all"]
     # overflow = { conflate = ["matchId"] }    # or "must_deliver" or "drop_oldest" (the default)
     # age_seconds_max = 60                     # older is worthless; leave it out for never
+    # durable = false                          # true: it also waits in its user's inbox
     # fields = { matchId = "id", score = "number", price = "money", at = "time", note = "text",
     #            done = "boolean", extra = "json", tags = "list of text", "nick?" = "text" }
 
@@ -69,6 +70,7 @@ TARGETS_MAX = 16
 LIST_ITEMS_MAX = 1000  # Of a `list of` field.
 
 _USER = "userId"
+_OWN_ROOM = f"user:{{{_USER}}}"
 _LIST = "list of "
 _TYPES: dict[str, tuple[Any, object]] = {  # Each word's type, and a value for the example.
     "boolean": (Flag, True),
@@ -152,6 +154,7 @@ class EventTable(_Table):
     targets: Annotated[tuple[str, ...], Strict(strict=False), Field(min_length=1, max_length=TARGETS_MAX)]
     overflow: Literal["must_deliver", "drop_oldest"] | ConflateTable = "drop_oldest"
     age_seconds_max: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    durable: bool = False
     fields: dict[str, str] = Field(default_factory=dict, max_length=FIELDS_MAX)
 
     @property
@@ -235,6 +238,7 @@ def build(table: DomainTable) -> Domain:
             version=event.version,
             age_seconds_max=event.age_seconds_max,
             aliases=event.aliases,
+            durable=event.durable,
         )(_event_class(event))
     return domain
 
@@ -296,6 +300,8 @@ def _event_problems(table: DomainTable, event: EventTable) -> Iterator[str]:
     elif not any(topic_matches(topic, event.name) for topic in table.topics):
         topic = f"{event.name.partition('.')[0]}.#"
         yield f": no topic of the domain covers the name; add {topic!r} to topics"
+    if event.durable and _OWN_ROOM not in event.targets:
+        yield f": it is durable, but goes to no user's own room; add {_OWN_ROOM!r} to targets"
     yield from (
         f": alias {alias!r} cannot be a routing key; write it without white space, '*' and '#'"
         for alias in event.aliases

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
 from bridge.core.access import Principal
 from bridge.core.close import BAD_PROTOCOL, GOODBYE, SLOW, UNAUTHENTICATED, CloseReason
-from bridge.core.commands import Command, CommandError, Connected, Hello, Notice, Subscribe, Subscribed
-from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
+from bridge.core.commands import (
+    Command,
+    CommandError,
+    Connected,
+    Hello,
+    Notice,
+    Subscribe,
+    Subscribed,
+    Unread,
+)
+from bridge.core.effects import Ask, Close, Effect, Join, Leave, Resume, Say, Verify
 from bridge.core.entry import Logged
-from bridge.core.errors import BadMessage, TokenRejected
+from bridge.core.errors import BadMessage, KeyMissing, TokenRejected
 from bridge.core.outbox import Frame
+from bridge.core.policy import Policy
+from bridge.core.questions import Answer, Question
+from bridge.core.revocation import Change
 from bridge.core.session import Session, State
 from bridge.ws.dialects import bridge_v1
 from bridge.ws.endpoint import Endpoint
@@ -31,6 +43,7 @@ log = structlog.get_logger()
 
 AHEAD_SECONDS_MAX = 2.0  # How long a client that has seen more of the log waits for this node.
 AHEAD_POLL_SECONDS = 0.02
+UNREAD_KEY = "unread"  # No event's: those begin with a type, which has a dot.
 REPLAY_ENTRIES_MAX = 64  # Sent in one turn of the event loop.
 
 
@@ -54,10 +67,9 @@ class Connection(Endpoint):
 
     def identity(self) -> dict[str, str]:
         """Return the ids that go into a log line about this socket."""
-        principal = self.session.principal
         return {
             "client_id": self.session.client_id,
-            "user_id": principal.user_id if principal else "",
+            "user_id": self.session.user_id,
             "address": self.address,
         }
 
@@ -69,7 +81,19 @@ class Connection(Endpoint):
             self._server.stats.errors[notice.code] += 1
         elif isinstance(notice, Connected | Subscribed):
             self._server.stats.resumes_recovered += notice.recovered
-        self.queue(Frame(text_frame(bridge_v1.encode_notice(notice))))
+        # Of several counts that wait only the newest is worth keeping.
+        key = UNREAD_KEY if isinstance(notice, Unread) else ""
+        frame = text_frame(bridge_v1.encode_notice(notice))
+        self.queue(Frame(frame, Policy.MUST_DELIVER, conflate_key=key))
+
+    def tell(self, notice: Notice) -> None:
+        """Say something by itself, outside of a batch."""
+        self.say(notice)
+        self.flush()
+
+    def access_changed(self, change: Change) -> None:
+        """Obey a change of what the user may."""
+        self._act_late(self.session.access_changed(change, time.time()))
 
     def sweep(self, now: float) -> None:
         """Do what is due once in each ping interval. `now`: seconds since the Unix epoch."""
@@ -99,6 +123,7 @@ class Connection(Endpoint):
                     event_frame(logged, room)
                 )  # As it is: compressed, it would be for this socket alone.
         if self.session.live:
+            self._server.audience.replaying.discard(self)
             self._join(self.session.rooms)
         else:
             self._server.replay_soon(self)
@@ -143,11 +168,15 @@ class Connection(Endpoint):
         if isinstance(command, Hello | Subscribe) and command.since is not None:
             stats.resumes_asked += 1
         self._act(self.session.receive(command, now))
+        if self.session.backed_up:
+            self._transport.pause_reading()
 
     def on_retire(self) -> None:
         """Leave every room, so that fan-out has no more to do with this socket."""
         self.session.close(GOODBYE)  # Without effect on the wire: that is closing, or gone.
         self._server.hub.leave(self, self.session.rooms)
+        self._server.audience.replaying.discard(self)
+        self._server.desk.leave(self)
 
     def on_lost(self, code: int | None, *, by_client: bool) -> None:
         """Let the server forget this socket."""
@@ -168,11 +197,14 @@ class Connection(Endpoint):
                 case Join(rooms):
                     self._join(rooms)
                 case Resume():
-                    self._server.replay_soon(self)
+                    self._replay_rest()
                 case Leave(rooms):
                     self._server.hub.leave(self, rooms)
                 case Verify(token):
                     self._act(self._verify(token))
+                case Ask(question) if not self._retired:  # By an effect before this one, as in `_join`.
+                    self._wait()
+                    self._server.desk.ask(self, question)
                 case Close(reason):
                     self.shut(reason)
 
@@ -181,14 +213,30 @@ class Connection(Endpoint):
             for room in rooms:
                 self._server.hub.join(self, room)
 
-    def _verify(self, token: str) -> list[Effect]:
+    def _replay_rest(self) -> None:
+        if not self._retired:
+            self._server.audience.replaying.add(self)
+            self._server.replay_soon(self)
+
+    def _verify(self, token: str, *, again: bool = False) -> list[Effect]:
         try:
             principal = self._server.verify(token)
+        except KeyMissing as missing:
+            if again:
+                return self._reject(missing)
+            self._wait()
+            self._server.desk.fetch_keys(
+                self, missing.kid, lambda: self._act_late(self._verify(token, again=True))
+            )
+            return []
         except TokenRejected as rejected:
-            self._server.stats.tokens_rejected[rejected.reason] += 1
-            log.info("ws.token_rejected", **self.identity(), reason=rejected.reason)
-            return self.session.rejected(rejected, time.time())
+            return self._reject(rejected)
         return self._identify(principal, patience_until=self._server.loop.time() + AHEAD_SECONDS_MAX)
+
+    def _reject(self, rejected: TokenRejected) -> list[Effect]:
+        self._server.stats.tokens_rejected[rejected.reason] += 1
+        log.info("ws.token_rejected", **self.identity(), reason=rejected.reason)
+        return self.session.rejected(rejected, time.time())
 
     def _identify(self, principal: Principal, patience_until: float) -> list[Effect]:
         """Tell the session who the client is, as soon as this node knows what the client has seen."""
@@ -197,18 +245,36 @@ class Connection(Endpoint):
                 AHEAD_POLL_SECONDS, lambda: self._act_late(self._identify(principal, patience_until))
             )
             return []
-        if self.session.principal is None:
-            limit = self._server.claim_socket(principal)
+        return self._advance(self.session.identified, principal)
+
+    def answered(self, question: Question, answer: Answer) -> None:
+        """Go on with an answer from the desk."""
+        self._act_late(self._advance(self.session.answered, question, answer))
+
+    def _advance(self, step: Callable[..., list[Effect]], *known: object) -> list[Effect]:
+        """Have the session go on with what is known now; see to the sockets of its user, and its token."""
+        before, now = self.session.principal, time.time()
+        effects = step(*known, now)
+        principal = self.session.principal
+        if principal is not None and before is None:
+            limit = self._server.claim_socket(self, principal)
             if limit is not None:
-                return self.session.close(limit)
-        now = time.time()
-        effects = self.session.identified(principal, now)
-        self._watch_token(now, fresh=True)
+                return self.session.turn_away(limit)
+        if principal is not before:
+            self._watch_token(now, fresh=True)
         return effects
 
+    def _wait(self) -> None:
+        """Stop the clock of the hello: the desk has its own."""
+        if self.session.principal is None:
+            self._set_deadline(None)
+
     def _act_late(self, effects: Sequence[Effect]) -> None:
+        """Act outside of what the client sends."""
         self._act(effects)
         self.flush()
+        if self._writable and not self.session.backed_up:
+            self._transport.resume_reading()
 
     def _watch_token(self, now: float, *, fresh: bool = False) -> None:
         """Be there in time to say that the token ends, and when it does, unless a sweep comes first."""
@@ -218,7 +284,8 @@ class Connection(Endpoint):
         notice_seconds = self._server.rules.expiring_notice_seconds
         if fresh:  # Even a token of a short life is not near its end from the start.
             notice_seconds = min(notice_seconds, left_seconds / 2)
-        due_seconds = left_seconds - notice_seconds if left_seconds > notice_seconds else left_seconds
+        is_notice_due = left_seconds > notice_seconds
+        due_seconds = left_seconds - notice_seconds if is_notice_due else self.session.ends_at - now
         soon = due_seconds < self._server.rules.ping_interval_seconds
         self._set_deadline(max(0.0, due_seconds) if soon else None, self._tick)
 

@@ -28,6 +28,8 @@ from bridge.core.commands import Hello
 from bridge.core.errors import BadMessage
 from bridge.core.outbox import Frame, Outbox
 from bridge.core.run import Coding, Run
+from bridge.core.trace import where
+from bridge.ws.address import plain_address
 from bridge.ws.dialects import bridge_v1
 from bridge.ws.gate import HEAD_BYTES_MAX, HEAD_END
 from bridge.ws.wire import PING_FRAME, Wire, text_frame
@@ -105,7 +107,7 @@ class Endpoint(asyncio.Protocol):
         """Start the clock of the handshake."""
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else ""
+        self.address = plain_address(peer[0]) if isinstance(peer, tuple) else ""
         if transport.get_extra_info("sslcontext") is None:
             self._fd = transport.get_extra_info("socket").fileno()
         self._set_deadline(self._server.limits.handshake_seconds_max, self.abort)
@@ -214,8 +216,9 @@ class Endpoint(asyncio.Protocol):
         """Do something. A fault of ours in it is logged and ends this connection, and touches no other."""
         try:
             action(*args)
-        except Exception:
-            log.exception("ws.failed", **self.identity())
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others are served
+            # Without its text, which may quote a token.
+            log.error("ws.failed", error=type(exc).__name__, where=where(exc), **self.identity())  # noqa: TRY400
             self.shut(FAULT)
 
     def ping(self) -> bool:

@@ -21,10 +21,12 @@ from websockets.typing import Subprotocol
 from bridge.core.commands import Hello
 from bridge.core.errors import BadMessage
 from bridge.core.limits import KeyedLimiter
+from bridge.core.origins import OriginRules
 from bridge.core.stats import Stats
+from bridge.ws.address import Proxies, network_of
 from bridge.ws.deflate import NEGOTIATION
 from bridge.ws.dialects.bridge_v1 import SUBPROTOCOL
-from bridge.ws.handshake import OriginRules, client_address, hello_from, path_of, single
+from bridge.ws.handshake import hello_from, path_of, single
 
 log = structlog.get_logger()
 
@@ -63,7 +65,8 @@ class Gate:
         healthy: Callable[[], bool],
         full: Callable[[], bool],
         cookie_name: str,
-        trusted_proxies: Sequence[str],
+        proxies: Proxies,
+        ipv6_prefix_bits: int,
         compression: bool,
     ) -> None:
         """Decide by these rules."""
@@ -73,7 +76,8 @@ class Gate:
         self._healthy = healthy
         self._full = full
         self._cookie_name = cookie_name
-        self._trusted_proxies = trusted_proxies
+        self._proxies = proxies
+        self._ipv6_prefix_bits = ipv6_prefix_bits
         self._extensions = [NEGOTIATION] if compression else []
 
     def admit(self, head: bytes, peer: str, now: float) -> Admission:
@@ -108,7 +112,7 @@ class Gate:
                 else wire.reject(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
             )
             return Admission(response.serialize(), peer)
-        address = client_address(peer, headers, self._trusted_proxies)
+        address = self._proxies.client_of(peer, headers)
         refusal = self._refusal(wire, request, path, address, now)
         if refusal is not None:
             return self._refused(address, refusal)
@@ -132,7 +136,7 @@ class Gate:
         """Return the answer to a request that is not let through, None for one that is."""
         if path != SOCKET_PATH:
             return wire.reject(HTTPStatus.NOT_FOUND, f"WebSockets live at {SOCKET_PATH}\n")
-        wait_seconds = self._attempts.take(address, now)
+        wait_seconds = self._attempts.take(network_of(address, ipv6_prefix_bits=self._ipv6_prefix_bits), now)
         if wait_seconds:
             response = wire.reject(HTTPStatus.TOO_MANY_REQUESTS, "too many connection attempts\n")
             response.headers["Retry-After"] = str(ceil(wait_seconds))

@@ -1,10 +1,7 @@
-"""What an HTTP upgrade request says: where, from whom, with which token. Pure."""
+"""What an HTTP upgrade request says: where to, with which token, and what it asks for. Pure."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from websockets.datastructures import Headers
@@ -16,47 +13,6 @@ from bridge.ws.dialects.bridge_v1 import position_from
 
 BEARER_SUBPROTOCOL = "bearer."
 QUERY_FIELDS_MAX = 32
-
-
-@dataclass(frozen=True, slots=True)
-class OriginRules:
-    """Which pages may open a socket.
-
-    `allowed` holds exact origins (`https://app.example.com`), wildcard sub-domains
-    (`https://*.example.com`) or `*` alone. A page of the same host is always allowed.
-    """
-
-    allowed: tuple[str, ...] = ()
-    allow_missing: bool = True
-
-    def admit(self, origin: str | None, host: str | None) -> bool:
-        """Tell whether a request with these Origin and Host headers may go on."""
-        if origin is None:
-            return self.allow_missing
-        return "*" in self.allowed or self.vouched(origin, host)
-
-    def vouched(self, origin: str | None, host: str | None) -> bool:
-        """Tell whether the origin is one of ours, not merely let through by `*`.
-
-        Only then may a cookie speak for the user: a foreign page's requests carry cookies, too.
-        A missing Origin is no browser's, so no foreign page can be behind it.
-        """
-        if origin is None:
-            return True
-        origin = origin.lower()
-        if host and _split(origin).netloc == host.lower():
-            return True
-        return any(_origin_matches(pattern.lower(), origin) for pattern in self.allowed)
-
-
-def _origin_matches(pattern: str, origin: str) -> bool:
-    if pattern == "*":
-        return False
-    scheme, wildcard, domain = pattern.partition("://*.")
-    if not wildcard:
-        return pattern == origin
-    prefix = f"{scheme}://"
-    return origin.startswith(prefix) and origin.endswith(f".{domain}") and "/" not in origin[len(prefix) :]
 
 
 def single(headers: Headers, name: str) -> str | None:
@@ -138,32 +94,3 @@ def _cookie(headers: Headers, name: str) -> str | None:
             if key == name:
                 return content.strip('"')
     return None
-
-
-def client_address(peer: str, headers: Headers, trusted_proxies: Iterable[str]) -> str:
-    """Return the client's address: the peer's, or behind trusted proxies the last untrusted hop.
-
-    The last entries of X-Forwarded-For were written by our own proxies; anything before the first
-    untrusted one could be the client's invention.
-    """
-    networks = [ipaddress.ip_network(proxy, strict=False) for proxy in trusted_proxies]
-    hops = [hop.strip() for value in headers.get_all("X-Forwarded-For") for hop in value.split(",")]
-    address = peer
-    while hops and _is_in(address, networks):
-        candidate = hops.pop()
-        if not _is_address(candidate):
-            break
-        address = candidate
-    return address
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)

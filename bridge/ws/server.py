@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import random
 import socket
-import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from secrets import token_hex
@@ -21,22 +20,27 @@ from bridge.core.access import Principal
 from bridge.core.close import DRAINING, LIMIT, CloseReason
 from bridge.core.commands import Draining
 from bridge.core.hub import Hub
-from bridge.core.limits import KeyedLimiter
+from bridge.core.limits import KeyedLimiter, Waiting
+from bridge.core.origins import OriginRules
 from bridge.core.outbox import OutboxLimits, Pool
 from bridge.core.run import Coding
 from bridge.core.session import SessionRules
 from bridge.core.stats import Stats
+from bridge.ws.address import Proxies, network_of
+from bridge.ws.arrival import Arrival
+from bridge.ws.audience import Audience
 from bridge.ws.connection import Connection
 from bridge.ws.deflate import Deflates
+from bridge.ws.desk import Desk, Sources
 from bridge.ws.gate import Gate
-from bridge.ws.handshake import OriginRules
+from bridge.ws.tls import Tls
 from bridge.ws.wire import NO_EXTENSIONS, Wire
 
 log = structlog.get_logger()
 
 BACKLOG = 4_096  # Clients that the kernel holds until they are accepted, as after a restart.
 UNSENT_BYTES_MAX = 65_536  # In the kernel, for each socket.
-HANDSHAKES_SPARE = 1_000  # Connections above `sockets_max` that are still told why they are refused.
+HANDSHAKE_SECONDS_MIN = 1.0  # So long nobody is made to give way; most need a few round trips.
 DRAIN_STEPS_PER_SECOND = 20
 DRAIN_STEP_SOCKETS_MIN = 50
 
@@ -50,9 +54,13 @@ class SocketLimits:
     message_bytes_max: int
     sockets_max: int
     sockets_per_user_max: int
+    handshakes_max: int
+    handshakes_per_address_max: int
+    ipv6_prefix_bits: int
     handshake_seconds_max: float
     hello_seconds_max: float
     close_seconds_max: float
+    answer_seconds_max: float
 
 
 class SocketServer:
@@ -66,15 +74,17 @@ class SocketServer:
         limits: SocketLimits,
         origins: OriginRules,
         attempts: KeyedLimiter,
+        attempts_of_user: KeyedLimiter,
         verify: Callable[[str], Principal],
+        sources: Sources,
         stats: Stats,
         healthy: Callable[[], bool],
         open_for_sockets: Callable[[], bool],
         cookie_name: str,
-        trusted_proxies: Sequence[str],
+        proxies: Proxies,
         compress_bytes_min: int | None,
     ) -> None:
-        """Hold what all connections share. `verify` raises TokenRejected.
+        """Hold what all connections share. `verify` raises TokenRejected, or KeyMissing.
 
         Events of at least `compress_bytes_min` bytes are compressed for clients that offer it; None for none.
         """
@@ -86,19 +96,29 @@ class SocketServer:
         self.loop = asyncio.get_running_loop()
         self.pool = Pool(bytes_max=limits.outboxes_bytes_max)
         self.connections: set[Connection] = set()
+        self.desk = Desk(sources, answer_seconds_max=limits.answer_seconds_max)
+        self.audience = Audience(hub, self.desk)
         self.gate = Gate(
             origins=origins,
             attempts=attempts,
             stats=stats,
             healthy=healthy,
-            full=lambda: (
-                self._draining or not open_for_sockets() or len(self.connections) > limits.sockets_max
-            ),
+            full=lambda: self._draining or not open_for_sockets() or self.sockets >= limits.sockets_max,
             cookie_name=cookie_name,
-            trusted_proxies=trusted_proxies,
+            proxies=proxies,
+            ipv6_prefix_bits=limits.ipv6_prefix_bits,
             compression=compress_bytes_min is not None,
         )
         self._deflates = Deflates(bytes_min=compress_bytes_min or 0, stats=stats)
+        self._proxies = proxies
+        self._attempts_of_user = attempts_of_user
+        self._unproven: Waiting[Connection | Arrival] = Waiting(
+            count_max=limits.handshakes_max,
+            per_network_max=limits.handshakes_per_address_max,
+            seconds_min=HANDSHAKE_SECONDS_MIN,
+        )
+        self._securing: set[asyncio.Task[None]] = set()  # TLS handshakes; at most `handshakes_max`.
+        self.sockets = 0  # Those whose users are known: what `sockets_max` limits.
         # Commands are limited by themselves; this limits what else a client can have the node read.
         self._frames_max = 2 * ceil(
             rules.commands_burst_max + rules.commands_per_second_max * rules.ping_interval_seconds
@@ -112,21 +132,17 @@ class SocketServer:
         # About one slot a second of the ping interval: every sweep touches an even share of the sockets.
         self._slots: list[set[Connection]] = [set() for _ in range(ceil(rules.ping_interval_seconds))]
 
-    async def start(
-        self, host: str, port: int, tls: ssl.SSLContext | None = None, *, reuse_port: bool = False
-    ) -> int:
+    async def start(self, host: str, port: int, tls: Tls | None = None, *, reuse_port: bool = False) -> int:
         """Listen, and return the port (for port 0, the one that was free). Raises OSError.
 
         With `reuse_port` several processes can listen on one port, and the kernel deals out the clients.
         """
         self._listener = await self.loop.create_server(
-            lambda: Connection(self, token_hex(16)),
+            self.new_connection if tls is None else lambda: Arrival(self, tls),
             host,
             port,
-            ssl=tls,
             backlog=BACKLOG,
             reuse_port=reuse_port or None,
-            ssl_handshake_timeout=self.limits.handshake_seconds_max if tls else None,
         )
         for listener in self._listener.sockets:
             # Every accepted socket inherits it. Else the kernel takes up to 4 MB (tcp_wmem) for a client that
@@ -174,13 +190,15 @@ class SocketServer:
             _dismiss(connection, retry_after_seconds_max)
 
     async def stop(self) -> None:
-        """Drop whatever is left. Idempotent.
-
-        What is still in its TLS handshake is not known here; it ends with `handshake_seconds_max`.
-        """
+        """Drop whatever is left. Idempotent."""
         self.stop_accepting()
+        for task in self._securing:
+            task.cancel()
+        if self._securing:
+            await asyncio.wait(self._securing)
         for connection in list(self.connections):
             connection.abort()
+        await self.desk.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.limits.close_seconds_max):
                 await self._empty.wait()
@@ -197,11 +215,35 @@ class SocketServer:
 
     # What a connection calls, in the order of its life.
 
+    def new_connection(self) -> Connection:
+        """Return a connection for whoever comes next."""
+        return Connection(self, token_hex(16))
+
+    def enter(self, one: Connection | Arrival, peer: str) -> None:
+        """Count somebody who has come from an address and has not proven yet who it is.
+
+        Who has to go, because there are too many, is dropped: not even a refusal can be afforded.
+        """
+        # A proxy speaks for many; whom it speaks for is known with the request.
+        network = "" if peer in self._proxies else self._network_of(peer)
+        self._drop(self._unproven.enter(one, network, self.loop.time()))
+
+    def leave(self, one: Connection | Arrival) -> None:
+        """Count somebody no longer, who has proven who it is, or is gone."""
+        self._unproven.leave(one)
+
+    def secure(self, arrival: Arrival) -> None:
+        """Have a TLS handshake done."""
+        task = self.loop.create_task(arrival.secure())
+        self._securing.add(task)
+        task.add_done_callback(self._securing.discard)
+
     def accepted(self, connection: Connection) -> None:
-        """Note a new TCP connection, or drop it where not even a refusal can be afforded."""
+        """Note a new connection that can be read from."""
         self.connections.add(connection)
         self._empty.clear()
-        if self._draining or len(self.connections) > self.limits.sockets_max + HANDSHAKES_SPARE:
+        self.enter(connection, connection.address)
+        if self._draining:
             connection.abort()
 
     def wire(self, deflate: PerMessageDeflate | None) -> tuple[Wire, Coding | None]:
@@ -216,15 +258,27 @@ class SocketServer:
     def opened(self, connection: Connection) -> None:
         """Note a connection that has become a WebSocket."""
         self.stats.sockets_opened += 1
+        network = self._network_of(connection.address)
+        self._drop(self._unproven.move(connection, network, self.loop.time()))
         connection.slot = min(self._slots, key=len)
         connection.slot.add(connection)
 
-    def claim_socket(self, principal: Principal) -> CloseReason | None:
+    def claim_socket(self, connection: Connection, principal: Principal) -> CloseReason | None:
         """Count one more socket of a user. If a reason is returned it was one too many: close it."""
-        held = self._sockets_of_user[principal.user_id]
-        if held >= self.limits.sockets_per_user_max:
+        user_id, limits = principal.user_id, self.limits
+        wait_seconds = self._attempts_of_user.take(user_id, self.loop.time())
+        if wait_seconds:
+            return LIMIT.because(
+                f"limit reached: too many connections of one user; wait {ceil(wait_seconds)} s"
+            )
+        held = self._sockets_of_user[user_id]
+        if held >= limits.sockets_per_user_max:
             return LIMIT.because(f"limit reached: {held} sockets of one user")
-        self._sockets_of_user[principal.user_id] = held + 1
+        if self.sockets >= limits.sockets_max:
+            return LIMIT.because("limit reached: this node takes no more sockets")
+        self._sockets_of_user[user_id] = held + 1
+        self.sockets += 1
+        self.leave(connection)
         return None
 
     def replay_soon(self, connection: Connection) -> None:
@@ -243,6 +297,7 @@ class SocketServer:
     def lost(self, connection: Connection, code: int | None, *, by_client: bool) -> None:
         """Forget a connection that is gone. `code` is the close code, None if it was never a WebSocket."""
         self.connections.discard(connection)
+        self.leave(connection)
         if not self.connections:
             self._empty.set()
         if connection.slot is not None:
@@ -253,9 +308,18 @@ class SocketServer:
             log.info("ws.closed", **connection.identity(), code=code, by_client=by_client)
         principal = connection.session.principal
         if principal is not None:
+            self.sockets -= 1
             self._sockets_of_user[principal.user_id] -= 1
             if not self._sockets_of_user[principal.user_id]:
                 del self._sockets_of_user[principal.user_id]
+
+    def _network_of(self, address: str) -> str:
+        return network_of(address, ipv6_prefix_bits=self.limits.ipv6_prefix_bits)
+
+    def _drop(self, one: Connection | Arrival | None) -> None:
+        if one is not None:
+            self.stats.handshakes_dropped += 1
+            one.abort()
 
 
 def _dismiss(connection: Connection, retry_after_seconds_max: float) -> None:

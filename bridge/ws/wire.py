@@ -23,7 +23,9 @@ MEDIUM, LONG = 126, 127
 SHORT_BYTES_MAX, MEDIUM_BYTES_MAX = 125, 65_535
 
 NO_EXTENSIONS: list[Extension] = []  # Shared: nobody adds any.
-_logger = logging.getLogger("websockets.server")
+# The library would log what it reads, and with it tokens, at the level DEBUG.
+SILENT = logging.getLogger("bridge.ws.silent")
+SILENT.disabled = True
 
 
 def text_frame(data: bytes) -> bytes:
@@ -49,7 +51,7 @@ class Wire(Protocol):
 
         So many frames of any kind may come until `frames_read` is set back to 0.
         """
-        super().__init__(SERVER, max_size=message_bytes_max, logger=_logger)
+        super().__init__(SERVER, max_size=message_bytes_max, logger=SILENT)
         del self.id  # A UUID for the library's log lines, which are off.
         self.extensions = extensions  # For what comes: what goes is compressed before it gets here.
         self.frames_read = 0

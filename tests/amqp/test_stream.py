@@ -395,6 +395,23 @@ async def test_overtaken_tail_begins_anew(node_at: NodeAt, rabbitmq: SharedBroke
         assert not node.recorder.window.covers(node.recorder.begins[0])
 
 
+async def test_new_segment_is_no_gap(
+    node_at: NodeAt, rabbitmq: SharedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The offset that the broker uses itself at the start of each segment is missed by nobody."""
+    monkeypatch.setattr(stream, "SEGMENT_BYTES_MAX", 1_000_000)
+    count = 30
+    async with node_at(rabbitmq.url) as node:
+        async with node.appender() as appender:
+            for number in range(count):
+                await appender.append([entry(number, payload_bytes=100_000)])
+        await node.has(*range(count))
+
+        offsets = [logged.offset // BATCH_ENTRIES_MAX for logged in node.recorder.received]
+        assert offsets[-1] - offsets[0] >= count + 1, "no segment ended: this test shows nothing"
+        assert len(node.recorder.begins) == 1
+
+
 async def test_shortened_stream_begins_anew(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """If the stream has lost its end, what comes at offsets that were seen before is not taken for old."""
     async with proxied(rabbitmq.url) as (proxy, url), node_at(url) as node:

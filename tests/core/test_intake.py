@@ -18,6 +18,7 @@ from bridge.core.errors import Reason
 from bridge.core.event import FreeJson, Identifier, Money, Number, Payload, RoomId, Text, UserEvent
 from bridge.core.intake import Fate, Intake, Verdict
 from bridge.core.policy import MUST_DELIVER, Policy, conflate
+from bridge.core.revocation import change_of
 from bridge.core.rooms import parse_room
 from consumers import domains
 
@@ -541,7 +542,10 @@ def test_any_delivery(
     content_type: str | None,
     headers: dict[str, Any],
 ) -> None:
-    """Whatever is delivered, there is a verdict; what is accepted has targets, and can be sent as JSON."""
+    """Whatever is delivered, there is a verdict; what is accepted has targets, and can be sent as JSON.
+
+    But for changes of who may what, which are for the nodes.
+    """
     verdict = judge(
         key, body, domain=domain, message_id=message_id, content_type=content_type, headers=headers
     )
@@ -553,7 +557,7 @@ def test_any_delivery(
         assert len(verdict.refused.message) <= 1_000
         assert len(verdict.refused.field) <= 200
     for entry in verdict.entries:
-        assert entry.targets
+        assert entry.targets or change_of(entry)
         assert all(parse_room(target) for target in entry.targets)
         sent = json.loads(entry.payload, parse_constant=pytest.fail)
         assert sent.keys() == {"type", "version", "id", "timestamp", "data"}

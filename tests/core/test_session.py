@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from hypothesis import settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.core.access import AccessRules, Principal
-from bridge.core.close import BAD_PROTOCOL, DRAINING, GOODBYE, LIMIT, UNAUTHENTICATED, CloseReason
+from bridge.core.access import Principal
+from bridge.core.close import BAD_PROTOCOL, DRAINING, GOODBYE, LIMIT, UNAUTHENTICATED
 from bridge.core.commands import (
     Auth,
     Authenticated,
@@ -20,56 +16,34 @@ from bridge.core.commands import (
     Connected,
     Expiring,
     Hello,
-    Notice,
+    Inbox,
     Ping,
+    Read,
     RefusedRoom,
     Subscribe,
     Subscribed,
     Unsubscribe,
     Unsubscribed,
 )
-from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
-from bridge.core.entry import Position
-from bridge.core.errors import BadMessage, TokenRejected
-from bridge.core.session import Session, SessionRules, State
-from bridge.core.window import Window, WindowLimits
-
-NOW = 1_000_000.0
-HERE = Position("epoch-1", 57)
-ANNA = Principal("anna", rooms=("device:*",), expires_at=NOW + 3_600)
-ANNA_ADMIN = Principal("anna", roles=frozenset({"admin"}), expires_at=NOW + 7_200)
-BERT = Principal("bert", expires_at=NOW + 3_600)
-EXPIRED = TokenRejected("expired", "the token has expired")
-
-
-def rules(**changes: Any) -> SessionRules:  # noqa: ANN401 - any rule
-    """Return rules whose limits are far away, unless a test changes them."""
-    window = Window(WindowLimits(seconds_max=300.0, bytes_max=1_000_000))
-    window.begin(HERE)
-    far = SessionRules(
-        access=AccessRules(frozenset({"score"})),
-        window=window,
-        rooms_max=100,
-        commands_per_second_max=1_000.0,
-        commands_burst_max=1_000,
-        mistakes_max=1_000,
-        expiring_notice_seconds=60.0,
-        ping_interval_seconds=25.0,
-    )
-    return replace(far, **changes)
-
-
-def new_session(**changes: Any) -> Session:  # noqa: ANN401 - any rule
-    """Return a session that awaits its hello."""
-    return Session("client-1", rules(**changes))
-
-
-def open_session(principal: Principal = ANNA, rooms: Sequence[str] = (), **changes: Any) -> Session:  # noqa: ANN401 - any rule
-    """Return a session that has said hello and is who it claimed to be."""
-    session = new_session(**changes)
-    session.receive(Hello("token", tuple(rooms)), NOW)
-    session.identified(principal, NOW)
-    return session
+from bridge.core.effects import Effect, Say, Verify
+from bridge.core.errors import BadMessage
+from bridge.core.session import Session, State
+from tests.core.sessions import (
+    ANNA,
+    ANNA_ADMIN,
+    BERT,
+    EXPIRED,
+    HERE,
+    NOW,
+    closing,
+    error_codes,
+    joined,
+    left,
+    new_session,
+    open_session,
+    outcome,
+    said,
+)
 
 
 def in_state(name: str) -> Session:
@@ -89,64 +63,31 @@ def in_state(name: str) -> Session:
     return session
 
 
-def said(effects: Sequence[Effect]) -> list[Notice]:
-    """Return what the client is told."""
-    return [effect.notice for effect in effects if isinstance(effect, Say)]
-
-
-def joined(effects: Sequence[Effect]) -> list[str]:
-    """Return the rooms that the socket is put into."""
-    return [room for effect in effects if isinstance(effect, Join) for room in effect.rooms]
-
-
-def left(effects: Sequence[Effect]) -> list[str]:
-    """Return the rooms that the socket is taken out of."""
-    return [room for effect in effects if isinstance(effect, Leave) for room in effect.rooms]
-
-
-def closing(effects: Sequence[Effect]) -> CloseReason | None:
-    """Return why the socket is closed, None if it is not."""
-    return next((effect.reason for effect in effects if isinstance(effect, Close)), None)
-
-
-def error_codes(effects: Sequence[Effect]) -> list[str]:
-    """Return the codes of the errors that the client is told."""
-    return [notice.code for notice in said(effects) if isinstance(notice, CommandError)]
-
-
 HELLO = Hello("token", id=7)
 SUBSCRIBE = Subscribe(("device:d7",), id=7)
 UNSUBSCRIBE = Unsubscribe(("device:d7",), id=7)
 PING = Ping(id=7)
 AUTH = Auth("token-2", id=7)
 
-STATES = ("new", "identifying", "open", "refreshing", "closed")
-TABLE: dict[Command, tuple[str, str, str, str, str]] = {
-    #            new                  identifying  open                 refreshing           closed
-    HELLO: ("verify", "not_ready", "already_connected", "already_connected", ""),
-    SUBSCRIBE: ("not_authenticated", "not_ready", "subscribed", "subscribed", ""),
-    UNSUBSCRIBE: ("not_authenticated", "not_ready", "unsubscribed", "unsubscribed", ""),
-    PING: ("pong", "not_ready", "pong", "pong", ""),
-    AUTH: ("not_authenticated", "not_ready", "verify", "not_ready", ""),
+INBOX = Inbox(id=7)
+READ = Read((1,), id=7)
+
+STATES = ("new", "open", "closed")
+TABLE: dict[Command, tuple[str, str, str]] = {
+    # new                  open                closed
+    HELLO: ("verify", "already_connected", ""),
+    SUBSCRIBE: ("not_authenticated", "subscribed", ""),
+    UNSUBSCRIBE: ("not_authenticated", "unsubscribed", ""),
+    PING: ("pong", "pong", ""),
+    AUTH: ("not_authenticated", "verify", ""),
+    INBOX: ("not_authenticated", "not_configured", ""),
+    READ: ("not_authenticated", "not_configured", ""),
 }
 CELLS = [
     pytest.param(state, command, answer, id=f"{type(command).__name__} when {state}")
     for command, answers in TABLE.items()
     for state, answer in zip(STATES, answers, strict=True)
 ]
-
-
-def outcome(effects: Sequence[Effect]) -> str:
-    """Name what a command led to, as in the table."""
-    for effect in effects:
-        match effect:
-            case Verify():
-                return "verify"
-            case Say(CommandError(code=code)):
-                return code
-            case Say(notice):
-                return type(notice).__name__.lower()
-    return ""
 
 
 @pytest.mark.parametrize(("state", "command", "answer"), CELLS)
@@ -157,6 +98,22 @@ def test_every_command_in_every_state(state: str, command: Command, answer: str)
     assert outcome(effects) == answer
     assert closing(effects) is None
     assert all(getattr(notice, "id", None) == 7 for notice in said(effects))
+
+
+@pytest.mark.parametrize("state", ["identifying", "refreshing"])
+@pytest.mark.parametrize("command", TABLE, ids=lambda command: type(command).__name__)
+def test_every_command_waits_for_an_answer(state: str, command: Command) -> None:
+    """What comes while a token is being verified is answered after it, as it would be then."""
+    session = in_state(state)
+
+    assert session.receive(command, NOW) == []
+    assert session.backed_up
+
+    effects = session.identified(ANNA, NOW)
+
+    expected = TABLE[command][1]
+    assert (Verify("token") in effects or Verify("token-2") in effects) == (expected == "verify")
+    assert expected == "verify" or outcome([Say(said(effects)[-1])]) == expected
 
 
 def test_life() -> None:
@@ -425,6 +382,18 @@ def test_expired() -> None:
     assert closing(open_session().tick(ANNA.expires_at)) == UNAUTHENTICATED.because("token expired")
 
 
+def test_grace_after_the_end() -> None:
+    """For a while after its end a token keeps the socket open, so that a newer one can come."""
+    session = open_session(expiry_grace_seconds=10.0)
+    end = ANNA.expires_at
+
+    assert session.tick(end + 9.9) == [Say(Expiring(end))]
+    assert session.tick(end + 9.9) == []
+    refresh(session, replace(ANNA, expires_at=end + 100))
+    assert closing(session.tick(end + 20)) is None
+    assert closing(session.tick(end + 110)) == UNAUTHENTICATED.because("token expired")
+
+
 def test_a_token_without_end() -> None:
     """A token that does not end is neither announced nor closed."""
     assert open_session(Principal("anna")).tick(1e12) == []
@@ -497,131 +466,6 @@ def test_refused_rooms_are_no_mistakes() -> None:
 
     for _ in range(50):
         assert error_codes(session.receive(Subscribe(("user:bert",)), NOW)) == ["forbidden"]
-
-
-# Whatever comes
-
-ROOMS = [
-    "all",
-    "user:anna",
-    "user:bert",
-    "role:admin",
-    "device:d1",
-    "device:d2",
-    "score:m1",
-    "order:1",
-    "x",
-    "all:x",
-]
-room_lists = st.lists(st.sampled_from(ROOMS), max_size=4).map(tuple)
-positions = st.none() | st.builds(Position, st.sampled_from(["epoch-1", "epoch-0"]), st.integers(0, 99))
-commands = st.one_of(
-    st.builds(Hello, st.just("token"), room_lists, positions),
-    st.builds(Subscribe, room_lists, positions),
-    st.builds(Unsubscribe, room_lists),
-    st.builds(Ping),
-    st.builds(Auth, st.just("token")),
-)
-principals = st.builds(
-    Principal,
-    st.sampled_from(["anna", "anna", "bert"]),
-    st.frozensets(st.sampled_from(["admin", "support"])),
-    st.lists(st.sampled_from(["device:*", "device:d1", "order:1", "user:b*"]), max_size=2).map(tuple),
-    st.floats(NOW, NOW + 500),
-)
-
-
-class SessionModel(RuleBasedStateMachine):
-    """Whatever a client sends, and whatever its tokens turn out to be, the promises hold."""
-
-    def __init__(self) -> None:
-        """Start with a session that awaits its hello."""
-        super().__init__()
-        self.session_rules = rules(
-            rooms_max=6, mistakes_max=30, commands_burst_max=30, commands_per_second_max=5.0
-        )
-        self.session = Session("client-1", self.session_rules)
-        self.in_rooms: set[str] = set()  # What an edge that carries out the effects makes of them.
-        self.closed = False
-        self.now = NOW
-
-    def act(self, effects: Sequence[Effect]) -> None:
-        """Carry effects out as the socket edge does."""
-        assert not (self.closed and effects)
-        for effect in effects:
-            match effect:
-                case Join(rooms):
-                    self.in_rooms.update(rooms)
-                case Leave(rooms):
-                    self.in_rooms.difference_update(rooms)
-                case Resume():
-                    while not self.session.live:
-                        assert self.session.owed(entries_max=8, bytes_max=10_000) is not None
-                    self.in_rooms.update(self.session.rooms)
-                case Verify():
-                    assert self.session.state in (State.IDENTIFYING, State.OPEN)
-                case Close():
-                    self.closed = True
-
-    @rule(command=commands)
-    def receive(self, command: Command) -> None:
-        """Have the client send a command."""
-        self.act(self.session.receive(command, self.now))
-
-    @rule()
-    def send_nonsense(self) -> None:
-        """Have the client send what is no command."""
-        self.act(self.session.refuse(BadMessage("bad_json", "no"), self.now))
-
-    @rule(principal=principals)
-    @precondition(lambda self: self.session._identifying is not None)
-    def identify(self, principal: Principal) -> None:
-        """Let the token turn out to be good."""
-        self.act(self.session.identified(principal, self.now))
-
-    @rule()
-    @precondition(lambda self: self.session._identifying is not None)
-    def reject(self) -> None:
-        """Let the token turn out to be bad."""
-        self.act(self.session.rejected(EXPIRED, self.now))
-
-    @rule(seconds=st.floats(0, 40))
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-        self.act(self.session.tick(self.now))
-
-    @invariant()
-    def only_rooms_that_are_open(self) -> None:
-        """A session is in no room that the access rules refuse to who it is."""
-        if self.session.principal is None:
-            assert not self.in_rooms
-            return
-        for room in self.in_rooms:
-            assert self.session_rules.access.decide(self.session.principal, room).allowed
-
-    @invariant()
-    def knows_its_rooms(self) -> None:
-        """The session's own list is where the socket is; own rooms are always in it."""
-        if self.session.state is State.OPEN and self.session.principal is not None:
-            assert self.in_rooms == set(self.session.rooms)
-            assert set(self.session.principal.own_rooms) <= self.in_rooms
-
-    @invariant()
-    def not_in_too_many_rooms(self) -> None:
-        """Beside the own rooms a session is in no more than the limit allows."""
-        if self.session.principal is not None:
-            own = set(self.session.principal.own_rooms)
-            assert len(self.in_rooms - own) <= self.session_rules.rooms_max - 2
-
-    @invariant()
-    def closed_is_closed(self) -> None:
-        """The state says what the effects did."""
-        assert self.closed == (self.session.state is State.CLOSED)
-
-
-TestSessionModel = SessionModel.TestCase
-TestSessionModel.settings = settings(deadline=None, stateful_step_count=40, max_examples=200)
 
 
 def test_rooms_are_charged_like_commands() -> None:

@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bridge.ws.tls import Tls as Certificate
 from tests.ws.node import HOST
 from tests.ws.spy import Spy
 
@@ -24,15 +26,12 @@ from tests.ws.spy import Spy
 class Tls:
     """Both ends of TLS with a certificate that only they know."""
 
-    server: ssl.SSLContext
+    server: Certificate
     client: ssl.SSLContext
 
 
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    """A self-signed certificate for the loopback address, and contexts that use and trust it."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
+def write_certificate(certificate: Path, key: Path) -> None:
+    """Make a new self-signed certificate for the loopback address, and its key."""
     private_key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
     now = dt.datetime.now(dt.UTC)
@@ -57,9 +56,6 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
             serialization.NoEncryption(),
         )
     )
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(certificate, key)
-    return Tls(server, ssl.create_default_context(cafile=str(certificate)))
 
 
 @pytest.fixture
@@ -67,3 +63,12 @@ def spy() -> Iterator[Spy]:
     """Watch every write."""
     with patch("bridge.ws.endpoint.write", Spy(os.write)) as spy:
         yield spy
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """A self-signed certificate for the loopback address, and contexts that use and trust it."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    write_certificate(certificate, key)
+    return Tls(Certificate(certificate, key), ssl.create_default_context(cafile=str(certificate)))

@@ -4,43 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from itertools import cycle
+from secrets import token_hex
 from typing import Any
 from unittest.mock import patch
 
+from bridge.auth.claims import ClaimRules
+from bridge.auth.keys import key_from_secret
 from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
 from bridge.core.access import AccessRules, Principal
+from bridge.core.dedupe import Once
 from bridge.core.entry import Entry, EventKey, Logged, Position
 from bridge.core.hub import Hub
 from bridge.core.limits import KeyedLimiter, RateLimit
+from bridge.core.origins import OriginRules
 from bridge.core.outbox import OutboxLimits
 from bridge.core.policy import Policy
+from bridge.core.revocation import Change, ChangeKind, Revocations
 from bridge.core.session import SessionRules
 from bridge.core.stats import Stats
 from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
-from bridge.ws import connection, endpoint, gate, server
+from bridge.reader import NodeReader
+from bridge.ws import connection, desk, endpoint, gate, server
+from bridge.ws.address import ForwardedHeader, Proxies
 from bridge.ws.connection import Connection, event_frame
-from bridge.ws.handshake import OriginRules
+from bridge.ws.desk import Sources
 from bridge.ws.server import SocketLimits, SocketServer
+from bridge.ws.tls import Tls
 
 HOST = "127.0.0.1"
 DEADLINE_SECONDS = 5.0
 EPOCH = "e1"
 COOKIE = "bridge_token"
 TOKENS = TokenRules(
-    secret="a secret of thirty-two characters",
-    audience=None,
-    issuer=None,
-    leeway_seconds=0.0,
-    user_claims=("sub",),
-    roles_claim="roles",
-    rooms_claim="rooms",
+    keys=(key_from_secret("a secret of thirty-two characters", "HS256"),),
+    claims=ClaimRules(leeway_seconds=0.0),
 )
 
 
@@ -64,6 +67,9 @@ class Options:
     message_bytes_max: int = 65_536
     sockets_max: int = 1_000
     sockets_per_user_max: int = 100
+    handshakes_max: int = 5_000
+    handshakes_per_address_max: int = 1_000
+    ipv6_prefix_bits: int = 64
     handshake_seconds_max: float = DEADLINE_SECONDS
     hello_seconds_max: float = DEADLINE_SECONDS
     close_seconds_max: float = 2.0
@@ -75,13 +81,20 @@ class Options:
     commands_burst_max: int = 40
     mistakes_max: int = 20
     expiring_notice_seconds: float = 60.0
+    expiry_grace_seconds: float = 0.0
+    answer_seconds_max: float = DEADLINE_SECONDS
+    commands_waiting_max: int = 16
     ping_interval_seconds: float = 25.0
     attempts_per_minute_max: int = 100_000
+    user_attempts_per_minute_max: int = 100_000
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_header: ForwardedHeader = "x-forwarded-for"
     allowed_origins: tuple[str, ...] = ()
     allow_missing_origin: bool = True
     compress_bytes_min: int | None = 512
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
     verify: Callable[[str], Principal] = TokenVerifier(TOKENS).verify
+    sources: Sources = field(default_factory=Sources)
 
 
 class Diary:
@@ -106,6 +119,7 @@ class Node:
     """A running node."""
 
     server: SocketServer
+    reader: NodeReader
     fanout: Fanout[Connection]
     hub: Hub[Connection]
     stats: Stats
@@ -144,6 +158,10 @@ class Node:
             ]
         )
 
+    def log(self, *entries: Entry) -> None:
+        """Have the log show a run of entries, in one go."""
+        self.reader.receive([Logged(offset, entry) for offset, entry in enumerate(entries, self.offset + 1)])
+
     def connection_of(self, user_id: str) -> Connection:
         """Return the server's end of a user's only socket."""
         (found,) = self.hub.members(f"user:{user_id}")
@@ -166,6 +184,20 @@ def an_entry(
     )
 
 
+def a_change(kind: ChangeKind, user_id: str, **data: object) -> Entry:
+    """Return the log entry of a change of who may what."""
+    payload = {"type": kind.value, "version": 1, "data": {"userId": user_id, **data}}
+    return Entry(
+        key=EventKey(kind.value, token_hex(8)),
+        targets=(),
+        policy=Policy.MUST_DELIVER,
+        conflate_key="",
+        occurred_at=time.time(),
+        expires_at=None,
+        payload=json.dumps(payload).encode(),
+    )
+
+
 @asynccontextmanager
 async def running(**changes: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - see Options
     """Run a node with these options. At the end nothing may be left of it, and nothing may have raised."""
@@ -174,6 +206,7 @@ async def running(**changes: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - see 
     loop.set_exception_handler(lambda _, context: node.trouble.append(str(context)))
     with (
         patch.object(connection, "log", node.diary),
+        patch.object(desk, "log", node.diary),
         patch.object(endpoint, "log", node.diary),
         patch.object(gate, "log", node.diary),
         patch.object(server, "log", node.diary),
@@ -192,18 +225,30 @@ async def running(**changes: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - see 
     assert not node.server.users
     assert not node.server.pool.bytes_held
     assert not node.server.pool.holders
+    assert not node.server.sockets
+    assert not len(node.server.desk)
+    assert not node.server.audience.replaying
+    assert not len(node.server._unproven)
+    assert not node.server._securing
 
 
-def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
+def _limiter(per_minute_max: int) -> KeyedLimiter:
+    return KeyedLimiter(RateLimit(per_minute_max, 60.0), keys_max=1_000, seed=b"seed")
+
+
+def _build(options: Options) -> tuple[Node, Tls | None]:
     hub: Hub[Connection] = Hub()
     stats = Stats()
     window = Window(WindowLimits(seconds_max=600.0, bytes_max=1 << 24))
     window.begin(Position(EPOCH, 0))
+    revocations = Revocations(seconds_max=3_600.0, marks_max=1_000)
     names = {entry.name for entry in fields(Options)}
     given = {name: getattr(options, name) for name in names}
     rules = SessionRules(
-        access=AccessRules(frozenset({"device"})),
+        access=AccessRules(frozenset({"device"}), options.sources.query_kinds, revocations),
         window=window,
+        users_checked=options.sources.users is not None,
+        inbox=options.sources.inbox is not None,
         **{entry.name: given[entry.name] for entry in fields(SessionRules) if entry.name in names},
     )
     limits = SocketLimits(
@@ -214,14 +259,16 @@ def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
         hub=hub,
         rules=rules,
         limits=limits,
-        origins=OriginRules(options.allowed_origins, options.allow_missing_origin),
-        attempts=KeyedLimiter(RateLimit(options.attempts_per_minute_max, 60.0), keys_max=100),
+        origins=OriginRules(options.allowed_origins, allow_missing=options.allow_missing_origin),
+        attempts=_limiter(options.attempts_per_minute_max),
+        attempts_of_user=_limiter(options.user_attempts_per_minute_max),
         verify=options.verify,
+        sources=options.sources,
         stats=stats,
         open_for_sockets=lambda: node.knows_the_log,
         healthy=lambda: node.healthy,
         cookie_name=COOKIE,
-        trusted_proxies=(),
+        proxies=Proxies(options.trusted_proxies, header=options.forwarded_header),
         compress_bytes_min=options.compress_bytes_min,
     )
     fanout = Fanout(
@@ -231,5 +278,11 @@ def _build(options: Options) -> tuple[Node, ssl.SSLContext | None]:
         on_new_life=lambda: sockets.dismiss_all(retry_after_seconds_max=1.0),
         stats=stats,
     )
-    node = Node(sockets, fanout, hub, stats, Diary(), tls=options.tls is not None)
+
+    def on_change(change: Change, logged_at: float) -> None:
+        revocations.apply(change, logged_at=logged_at, now=time.time())
+        sockets.audience.access_changed(change)
+
+    reader = NodeReader(Once(window_seconds=600.0, keys_max=1_000), fanout, on_change)
+    node = Node(sockets, reader, fanout, hub, stats, Diary(), tls=options.tls is not None)
     return node, options.tls

@@ -8,7 +8,6 @@ import time
 import pytest
 from websockets.http11 import Request
 
-from bridge.ws import server
 from tests.ws.clients import (
     UPGRADE,
     RawClient,
@@ -79,6 +78,13 @@ async def test_origin_that_is_allowed() -> None:
         assert node.server.users == 1
 
 
+@pytest.mark.parametrize(("allow_missing_origin", "status"), [(True, 101), (False, 403)])
+async def test_origin_that_is_missing(*, allow_missing_origin: bool, status: int) -> None:
+    """Whether clients without an origin get in is a setting."""
+    async with running(allow_missing_origin=allow_missing_origin) as node:
+        assert (await answer(node, request())).startswith(f"HTTP/1.1 {status} ")
+
+
 async def test_origin_that_is_no_url() -> None:
     """An Origin header that cannot be taken apart is refused with 403."""
     async with running() as node:
@@ -118,13 +124,6 @@ async def test_node_that_is_full() -> None:
         assert (await receive(first))["data"]["number"] == 1
 
 
-async def test_node_that_is_more_than_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Far over the limit a connection is dropped unheard, so that file descriptors last."""
-    monkeypatch.setattr(server, "HANDSHAKES_SPARE", 0)
-    async with running(sockets_max=1) as node, member(node), RawClient.connected(node) as raw:
-        assert await raw.rest() == b""
-
-
 @pytest.mark.parametrize(
     ("data", "status"),
     [
@@ -149,6 +148,10 @@ async def test_request_that_is_no_upgrade(data: bytes, status: int) -> None:
 @pytest.mark.parametrize(
     ("data", "status"),
     [
+        (request("/ws?token=" + "x" * 8_100), 101),
+        (request(headers=UPGRADE + "X: " + "x" * 8_100 + "\r\n"), 101),
+        (request(headers=UPGRADE + "X: x\r\n" * 120), 101),
+        (request(headers=UPGRADE + ("X: " + "x" * 8_000 + "\r\n") * 4), 101),
         (request("/ws?token=" + "x" * 9_000), 414),
         (request(headers=UPGRADE + "X: " + "x" * 9_000 + "\r\n"), 431),
         (request(headers=UPGRADE + "X: x\r\n" * 200), 431),
@@ -156,8 +159,8 @@ async def test_request_that_is_no_upgrade(data: bytes, status: int) -> None:
         (b"x" * 100_000, 431),
     ],
 )
-async def test_request_that_is_too_long(data: bytes, status: int) -> None:
-    """A request line, a header or a head beyond the limit is refused as soon as it is."""
+async def test_length_of_a_request(data: bytes, status: int) -> None:
+    """A line over 8 KiB, more than 128 headers or 32 KiB of them are refused as soon as they are."""
     async with running() as node:
         assert (await answer(node, data)).startswith(f"HTTP/1.1 {status} ")
 

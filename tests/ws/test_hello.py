@@ -12,6 +12,7 @@ from tests.ws.clients import RawClient, ask, client, close_of, member, numbers, 
 from tests.ws.node import COOKIE, EPOCH, running, token
 
 TOKEN = token("u7")
+PAGE = "https://app.example.com"
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ TOKEN = token("u7")
     [
         ("", {"additional_headers": {"Authorization": f"Bearer {TOKEN}"}}),
         ("", {"additional_headers": {"X-Auth-Token": TOKEN}}),
-        ("", {"additional_headers": {"Cookie": f"theme=dark; {COOKIE}={TOKEN}"}}),
+        ("", {"additional_headers": {"Cookie": f"theme=dark; {COOKIE}={TOKEN}"}, "origin": PAGE}),
         ("", {"subprotocols": ["bridge.v1", f"bearer.{TOKEN}"]}),
         (f"?token={TOKEN}", {}),
     ],
@@ -27,7 +28,7 @@ TOKEN = token("u7")
 )
 async def test_token_in_the_handshake(query: str, options: dict[str, Any]) -> None:
     """A token in any place of the handshake is a hello."""
-    async with running() as node, client(node, query, **options) as c:
+    async with running(allowed_origins=(PAGE,)) as node, client(node, query, **options) as c:
         connected = await receive(c)
 
         assert connected["type"] == "connected"
@@ -71,11 +72,12 @@ async def test_subprotocol_is_chosen() -> None:
             assert c.subprotocol is None
 
 
-async def test_cookie_of_a_foreign_page() -> None:
-    """A cookie speaks for the user only on pages that are ours, not on any that `*` lets in."""
-    async with running(allowed_origins=("*",)) as node:
+@pytest.mark.parametrize("origin", ["https://evil.example.net", "null", None])
+async def test_cookie_of_a_foreign_page(origin: str | None) -> None:
+    """A cookie speaks for the user only on pages that say they are ours, whoever else is let in."""
+    async with running(allowed_origins=("*",), allow_missing_origin=True) as node:
         headers = {"Cookie": f"{COOKIE}={TOKEN}"}
-        async with client(node, additional_headers=headers, origin="https://evil.example.net") as c:
+        async with client(node, additional_headers=headers, origin=origin) as c:
             answer = await ask(c, "subscribe", rooms=[])
 
             assert answer["data"]["code"] == "not_authenticated"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from bridge.core.access import Principal
-from tests.ws.clients import ask, client, close_of, receive
-from tests.ws.node import running
+from tests.ws.clients import ask, client, close_of, numbers, receive
+from tests.ws.node import eventually, running
 
 
 def lasting(*seconds: float) -> Callable[[str], Principal]:
@@ -74,6 +75,33 @@ async def test_token_that_ends_between_sweeps() -> None:
 
         assert kinds == ["connected", "expiring"]
         assert await close_of(c) == (4401, "token expired")
+
+
+async def test_token_that_is_renewed_late() -> None:
+    """After its token's end a socket goes on for a while, and a newer token still saves it."""
+    async with (
+        running(verify=lasting(0.1, 60.0), expiry_grace_seconds=30.0) as node,
+        client(node, "?token=x") as c,
+    ):
+        ends_at = datetime.fromisoformat((await receive(c))["data"]["expiresAt"])
+        assert (await receive(c))["type"] == "expiring"
+        await eventually(lambda: datetime.now(UTC) > ends_at, "the token has ended")
+        node.publish(1)
+
+        assert await numbers(c, 1) == [1]
+        assert (await ask(c, "auth", token="y"))["type"] == "authenticated"
+
+
+async def test_token_that_is_not_renewed() -> None:
+    """Past the grace the socket is closed with 4401."""
+    async with (
+        running(verify=lasting(0.1), expiry_grace_seconds=0.2) as node,
+        client(node, "?token=x") as c,
+    ):
+        ends_at = datetime.fromisoformat((await receive(c))["data"]["expiresAt"])
+
+        assert await close_of(c) == (4401, "token expired")
+        assert (datetime.now(UTC) - ends_at).total_seconds() > 0.15
 
 
 async def test_token_without_an_end() -> None:

@@ -1,0 +1,2 @@
+-- How far the log has been projected.
+SELECT epoch, log_offset FROM {schema}.projection;

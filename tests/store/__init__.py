@@ -1,0 +1,1 @@
+"""The PostgreSQL edge, against a real server."""
