@@ -3,13 +3,14 @@
 
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-COMPILE := $(PYTHON) -m uv pip compile pyproject.toml --universal --python-version 3.11 \
+COMPILE := $(PYTHON) -m uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
+PEERS := benchmarks/peers
 
-.PHONY: help venv run demo test check fmt chaos fuzz bench lock clean
+.PHONY: help venv run demo test check fmt chaos fuzz bench bench-peers bench-check lock clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 venv:
 	@devel/venv.sh
@@ -38,13 +39,21 @@ chaos: venv ## Break things on purpose and count every event. ARGS='--short' pla
 fuzz: venv ## Give the socket edge 100,000 inputs that nobody means. ARGS='--seed 1' repeats a run.
 	$(PYTHON) -m tests.fuzz $(ARGS)
 
-bench: venv ## Measure fan-out, memory and latency.
+bench: venv ## Measure it all, beside every peer that is installed. ARGS='fanout --runs 5'.
 	$(PYTHON) -m benchmarks $(ARGS)
 
+bench-peers: venv ## Install the peers that the benchmarks measure beside the bridge.
+	@$(PEERS)/install.sh
+
+bench-check: venv ## In a minute: fail if a bar is missed by more than the noise.
+	$(PYTHON) -m benchmarks --guard $(ARGS)
+
 lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrade takes the newest.
-	$(COMPILE) $(ARGS) --group dev --output-file requirements/dev.txt
+	$(COMPILE) $(ARGS) pyproject.toml --group dev --output-file requirements/dev.txt
 	@cp requirements/dev.txt requirements/runtime.txt # The same versions: what is in the file is kept.
-	$(COMPILE) $(ARGS) --output-file requirements/runtime.txt
+	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) $(ARGS) $(PEERS)/requirements.in --output-file $(PEERS)/requirements.txt
+	@if command -v npm >/dev/null; then npm --prefix $(PEERS) install --package-lock-only --ignore-scripts --silent; fi
 
 clean: ## Remove caches, build results and .run. Not .venv.
 	@if [ -e .run/lock ] && ! flock --nonblock .run/lock true; then echo "Stop 'make run' first."; exit 1; fi

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -17,12 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.broker import remove
+from benchmarks.amqp.bus import Bus, bus, reading
 from benchmarks.children import PROJECT, ChildError
-from benchmarks.subject import SECRET, Options
-from bridge.app import catalogue_of, topology_of
-from bridge.settings import Settings
-from devel.rabbitmq import find_or_start
+from benchmarks.subject import HOST, SECRET, Options
 
 START_SECONDS_MAX = 30.0
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -83,38 +78,31 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two nodes with one stream log, and where to publish."""
+    """Two nodes with one stream log, and the bus that they are on."""
 
     first: Node
     second: Node
-    url: str
-    exchange: str
+    bus: Bus
 
 
 @contextmanager
 def pair(options: Options) -> Iterator[Pair]:
     """Start a broker and two nodes; leave nothing behind. Raises ChildError or DevelError."""
-    prefix = f"bench-{secrets.token_hex(3)}"
-    with find_or_start(options.scratch / "rabbitmq") as broker:
+    with bus(options) as chosen:
         environment = {
-            "RABBITMQ_URL": broker.url,
+            "RABBITMQ_URL": chosen.url,
             "JWT_SECRET": SECRET,
-            "BRIDGE_AMQP__PREFIX": prefix,
-            "BRIDGE_AMQP__EXCHANGE": f"{prefix}.events",
+            "BRIDGE_AMQP__PREFIX": chosen.prefix,
+            "BRIDGE_AMQP__EXCHANGE": chosen.exchange,
+            **{f"BRIDGE_AMQP__{name.upper()}": value for name, value in reading().items()},
             "BRIDGE_EVENT_LOG__KIND": "stream",
-            "BRIDGE_WS__HOST": "127.0.0.1",
+            "BRIDGE_WS__HOST": HOST,
             "BRIDGE_WS__PORT": "0",
             "BRIDGE_ADMIN__PORT": "0",
             "BRIDGE_WS__ATTEMPTS_PER_MINUTE_MAX": "10000000",
         }
-        amqp = {"url": broker.url, "prefix": prefix, "exchange": f"{prefix}.events"}
-        whole = Settings.model_validate({"amqp": amqp, "auth": {"secret": SECRET}})
-        topology = topology_of(whole, catalogue_of(whole))
-        try:
-            with (
-                Node(environment, options.scratch / "first.log") as first,
-                Node(environment, options.scratch / "second.log") as second,
-            ):
-                yield Pair(first, second, broker.url, f"{prefix}.events")
-        finally:
-            asyncio.run(remove(broker.url, topology))
+        with (
+            Node(environment, options.scratch / "first.log") as first,
+            Node(environment, options.scratch / "second.log") as second,
+        ):
+            yield Pair(first, second, chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,32 @@ from benchmarks.load import OPEN_SECONDS_MAX, Plan
 HOST = "127.0.0.1"
 SECRET = "6f1f3d1c6a0b4b86a6a1a52f2c9d7f37"  # noqa: S105 - guards nothing but this run
 NO_BROKER = "amqp://127.0.0.1:1/"  # Never connected to.
-PING_INTERVAL_SECONDS = 120.0  # Longer than any case: keep-alive is not what is measured.
+PING_INTERVAL_SECONDS = (
+    600.0  # Longer than any case: keep-alive is not what is measured, and no client answers.
+)
 START_SECONDS_MAX = 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person at the terminal has chosen, and the folder for what need not stay."""
+    """What the person at the terminal has chosen, and the folder for what need not stay.
+
+    `quick` is for a glance: fewer rounds, fewer sockets. `guard` is for `make bench-check`: also no
+    peers. A case adds to `notes` what a reader of its figures has to know.
+    """
 
     results: Path
     scratch: Path
     quick: bool = False
     profile: bool = False
+    guard: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def rounds(self, whole: int, quick: int, guard: int | None = None) -> int:
+        """Choose how many rounds a case plays."""
+        if self.guard:
+            return whole if guard is None else guard
+        return quick if self.quick else whole
 
 
 def settings(url: str = NO_BROKER, exchange: str = "bench", prefix: str = "bench") -> dict[str, Any]:
@@ -48,7 +62,16 @@ def start_bridge(chosen: dict[str, Any], *, with_broker: bool = False) -> Child:
     return Child.of_module("benchmarks.servers.bridge", {"settings": chosen, "with_broker": with_broker})
 
 
-def plan(port: int, sockets: int, *, user: str = "load-{index}", rooms: Sequence[str] = ()) -> Plan:
+def plan(
+    port: int,
+    sockets: int,
+    *,
+    user: str = "load-{index}",
+    rooms: Sequence[str] = (),
+    deflate: bool = False,
+    watched: bool = False,
+    read_bytes_per_second: int | None = None,
+) -> Plan:
     """Return a plan of sockets that each ask for these rooms (`{index}` is the socket's number)."""
     wanted = ",".join(rooms)
     return Plan(
@@ -59,6 +82,9 @@ def plan(port: int, sockets: int, *, user: str = "load-{index}", rooms: Sequence
         secret=SECRET,
         user=user,
         rooms=("bench:*", "device:*") if wanted else (),
+        deflate=deflate,
+        watched=watched,
+        read_bytes_per_second=read_bytes_per_second,
     )
 
 

@@ -11,19 +11,20 @@ from itertools import pairwise
 from typing import cast
 
 import pytest
-from benchmarks.contest import Contestant, Sample, parts, play_rounds
-from benchmarks.counting import delays
-from benchmarks.peers import Peer, node_peer, python_peer
-from benchmarks.peers.openings import OPENINGS, Dialogue, Opening, Step, UnexpectedError
-from benchmarks.peers.table import ENTRANTS
 from hypothesis import given, strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
 
 from benchmarks import charts
 from benchmarks.cases import CASES, GUARDED
+from benchmarks.contest import Contestant, Sample, parts, play_rounds
+from benchmarks.counting import delays
 from benchmarks.figures import Bar, Figure, Limit, Spread, merged, ratios
 from benchmarks.machine import ProcessGoneError, cpu_of, resident_bytes, resident_bytes_of
+from benchmarks.peers import Peer, node_peer, python_peer
+from benchmarks.peers.openings import OPENINGS, Dialogue, Opening, Step, UnexpectedError
+from benchmarks.peers.table import ENTRANTS
+from benchmarks.report import apart
 from benchmarks.wire import FrameCounter, MarkCounter, agrees_to_deflate, client_frame, upgrade
 
 RSV1 = 0x40  # Of the first byte (RFC 6455 section 5.2).
@@ -221,10 +222,20 @@ class TestFigures:
         first = figure("a", [1.0], [2.0])
         second = Figure("a", "µs", first.value, Limit("other", Spread.of([3.0])))
 
-        assert charts.rows([first, second, figure("b", [4.0])]) == {
-            "a": {"measured": 1.0, "limit": 2.0, "other": 3.0},
-            "b": {"measured": 4.0},
-        }
+        assert charts.rows([first, figure("b", [4.0]), second]) == [
+            ("a", 1.0, True),
+            ("limit", 2.0, False),
+            ("other", 3.0, False),
+            ("b", 4.0, True),
+        ]
+
+    def test_user_system_and_wall_time_are_shown_where_they_are_known(self) -> None:
+        """A side without all three is left out; one that is in several figures of a name is there once."""
+        whole = {"user_us": 1.0, "system_us": 2.0, "wall_us": 3.0, "load_generator_busy": 0.5}
+        details = {"ours": whole, "theirs": {"user_us": 1.0}, "sockets": 5}
+        found = Figure("a", "µs", Spread.of([1.0]), details=details)
+
+        assert apart([found, found]) == {("a", "ours"): whole}
 
     def test_figures_can_be_written(self) -> None:
         """A figure is plain data, with its verdict."""

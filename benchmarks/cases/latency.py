@@ -1,212 +1,130 @@
-"""From publish to socket: how long an event takes through RabbitMQ and the bridge to its user.
+"""From publish to socket, at half of the highest rate: how long an event takes to get to its user.
 
-This process publishes, at a steady rate, events addressed to one user each, and holds the sockets
-of all users; so one monotonic clock tells both times. The bridge is a process of its own with all
-of its parts, the broker is a real one. In turns with it, the same events go at the same rate
-through a quorum queue to a consumer in this process: what the broker and the client take by
-themselves. A time counts from just before the publish; nobody waits for an answer before the next.
+One process publishes events, each to one of a thousand users, and holds the sockets of all of them; so
+one monotonic clock tells both times. The bridge is a process of its own with all of its parts, the
+broker is a real one. The highest rate is the one at which events arrive while so many are under way
+that whoever is in between always has some to work on, and no more than it can keep up with. Then
+events leave in a steady stream at half of that rate. A time counts from just before the publish;
+nobody waits for an answer before the next.
+
+In turns with it, the same events go at the same rate through a quorum queue back to the process that
+published them: what the broker and this machine take by themselves.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import random
-import secrets
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass, field
+from statistics import median
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
+from benchmarks.amqp.bus import bus
+from benchmarks.amqp.frames import USER
+from benchmarks.children import Answer, Child
+from benchmarks.figures import Bar, Figure, Limit, Spread, ratios
+from benchmarks.load import OPEN_SECONDS_MAX
+from benchmarks.subject import START_SECONDS_MAX, Options, plan
 
-from benchmarks.broker import remove
-from benchmarks.children import Child
-from benchmarks.figures import Bar, Figure, Limit, Spread, percentile, ratios
-from benchmarks.load import READ_BYTES, Client, open_clients
-from benchmarks.subject import START_SECONDS_MAX, Options, plan, settings, start_bridge
-from benchmarks.wire import MessageReader
-from bridge.amqp.topology import Topology
-from bridge.app import catalogue_of, topology_of
-from bridge.settings import Settings
-from consumers.wallet import DepositCompleted
-from devel.rabbitmq import find_or_start
-
-ROUTING_KEY = "wallet.deposit_completed"
-USERS = 200
-EVENTS_PER_SECOND = 200
-ROUND_SECONDS, ROUND_SECONDS_QUICK = 3.5, 1.0
-ROUNDS = 3
-ARRIVE_SECONDS_MAX = 10.0
-WARM_UP_EVENTS = 400
+USERS = 1_000
+IN_FLIGHT_MAX = 2_000
+EVENTS_AT_ONCE, EVENTS_AT_ONCE_QUICK = 40_000, 8_000
+ROUND_SECONDS, ROUND_SECONDS_QUICK = 5.0, 1.0
+ROUNDS, ROUNDS_QUICK = 5, 2
+FLY_SECONDS_MAX = 180.0
+WARM_UP_EVENTS = 4_000
 P99_MILLISECONDS_MAX = 10.0
 
 
 @dataclass(slots=True)
-class Journeys:
-    """Events on their way, and how long those took that have arrived."""
+class Way:
+    """One of the two ways, and what each round of it came to."""
 
-    left_at: dict[str, float] = field(default_factory=dict)  # By event id; gone on arrival.
-    milliseconds: list[float] = field(default_factory=list)
+    name: str
+    rounds: list[Answer] = field(default_factory=list)
 
-    def leave(self, event_id: str) -> None:
-        """Note that an event leaves now."""
-        self.left_at[event_id] = time.monotonic()
-
-    def arrive(self, event_id: str, at: float) -> None:
-        """Note the first arrival of an event; ids of others are ignored."""
-        left_at = self.left_at.pop(event_id, None)
-        if left_at is not None:
-            self.milliseconds.append((at - left_at) * 1e3)
-
-    async def all_arrived(self) -> None:
-        """Wait until nothing is on its way. Raises TimeoutError."""
-        async with asyncio.timeout(ARRIVE_SECONDS_MAX):
-            while self.left_at:  # noqa: ASYNC110 - coarse is good enough, and costs the readers nothing
-                await asyncio.sleep(0.05)
+    def of(self, what: str) -> list[float]:
+        """Return one field of all rounds."""
+        return [one[what] for one in self.rounds]
 
 
-@dataclass(slots=True)
-class Route:
-    """One of the two ways: where to publish, and every round's times, sorted."""
+class Bench:
+    """A bridge that consumes, and the driver at both of its ends."""
 
-    exchange: AbstractExchange
-    routing_key: str
-    journeys: Journeys
-    rounds: list[list[float]] = field(default_factory=list)
+    def __init__(self, server: Child, driver: Child) -> None:
+        """Both are ready."""
+        self._server = server
+        self._driver = driver
 
-    async def publish(self, events: int) -> list[float]:
-        """Publish at the steady rate; return the times of all once they have arrived."""
-        self.journeys.milliseconds = []
-        began = time.monotonic()
-        for number in range(events):
-            await asyncio.sleep(max(0.0, began + number / EVENTS_PER_SECOND - time.monotonic()))
-            event_id = secrets.token_hex(8)
-            body = _body(event_id, f"load-{random.randrange(USERS)}")  # noqa: S311 - any user will do
-            self.journeys.leave(event_id)
-            await self.exchange.publish(aio_pika.Message(body, message_id=event_id), self.routing_key)
-        await self.journeys.all_arrived()
-        return sorted(self.journeys.milliseconds)
+    def fly(self, way: str, events: int, **how: float) -> Answer:
+        """Send events on a way; each must arrive once. The answer has the bridge's CPU beside the times."""
+        before = self._cpu()
+        flown = self._driver.ask(FLY_SECONDS_MAX, do="fly", way=way, events=events, **how)
+        assert (flown["events"], flown["twice"]) == (events, 0), f"of {events} events came {flown}"
+        return flown | {"cpu_us": (self._cpu() - before) / events * 1e6, "rate": events / flown["wall"]}
 
-
-def _body(event_id: str, user_id: str) -> bytes:
-    fields = {
-        "userId": user_id,
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "transactionId": event_id,  # One of its own: a deposit is announced once.
-    }
-    return json.dumps(DepositCompleted.EXAMPLE | fields).encode()
+    def _cpu(self) -> float:
+        return float(sum(self._server.ask(START_SECONDS_MAX, do="cpu").values()))
 
 
 def run(options: Options, *, event_log: str = "memory") -> list[Figure]:
     """Measure latency with either log. Raises ChildError, or DevelError without a broker."""
-    prefix = f"bench-{secrets.token_hex(3)}"
-    with find_or_start(options.scratch / "rabbitmq") as broker:
-        url = broker.url
-        chosen = settings(url, f"{prefix}.events", prefix) | {"event_log": {"kind": event_log}}
-        whole = Settings.model_validate(chosen)
-        topology = topology_of(whole, catalogue_of(whole))
-        own_queue = f"{prefix}.own"
-        try:
-            with start_bridge(chosen, with_broker=True) as server:
-                port = server.answer(START_SECONDS_MAX)["port"]
-                clients = open_clients(plan(port, USERS))
-                try:
-                    figures = asyncio.run(_measure(url, topology, own_queue, clients, server, options))
-                    return [replace(figure, name=f"{figure.name}, {event_log} log") for figure in figures]
-                finally:
-                    for client in clients:
-                        client.sock.close()
-        finally:
-            asyncio.run(remove(url, topology, own_queue))
+    with bus(options) as chosen, chosen.gateway(event_log=event_log) as server:
+        port = server.answer(START_SECONDS_MAX)["port"]
+        with chosen.driver(plan(port, USERS, user=USER)) as driver:
+            driver.answer(OPEN_SECONDS_MAX)
+            server.ask(START_SECONDS_MAX, do="attach")
+            return _measure(Bench(server, driver), options, f"{event_log} log")
 
 
-async def _measure(  # noqa: PLR0917 - called once
-    url: str, topology: Topology, own_queue: str, clients: Sequence[Client], server: Child, options: Options
-) -> list[Figure]:
-    through, past = Journeys(), Journeys()
-    events = int(EVENTS_PER_SECOND * (ROUND_SECONDS_QUICK if options.quick else ROUND_SECONDS))
-    async with _channel(url) as channel, _listening(clients, through):
-        await _consume(channel, own_queue, past)
-        ours = Route(await channel.get_exchange(topology.names.exchange, ensure=False), ROUTING_KEY, through)
-        bare = Route(channel.default_exchange, own_queue, past)
-        for route in (ours, bare):
-            await route.publish(WARM_UP_EVENTS)
-        cpu_micros: list[float] = []
-        for _ in range(ROUNDS):
-            before = sum(server.ask(START_SECONDS_MAX, do="cpu").values())
-            ours.rounds.append(await ours.publish(events))
-            used = sum(server.ask(START_SECONDS_MAX, do="cpu").values()) - before
-            cpu_micros.append(used / events * 1e6)
-            bare.rounds.append(await bare.publish(events))
-    details = {
-        "events": events * ROUNDS,
-        "events_per_second": EVENTS_PER_SECOND,
-        "bridge_cpu_us_per_event_at_this_rate": cpu_micros,
-    }
-    return [
-        _figure("publish to socket, p50", 0.50, ours, bare, None, details),
-        _figure("publish to socket, p99", 0.99, ours, bare, Bar(P99_MILLISECONDS_MAX, "value"), details),
-    ]
-
-
-def _figure(  # noqa: PLR0917 - as above
-    name: str, share: float, ours: Route, bare: Route, bar: Bar | None, details: dict[str, Any]
-) -> Figure:
-    ours_ms, bare_ms = ([percentile(times, share) for times in route.rounds] for route in (ours, bare))
-    return Figure(
-        name,
-        "ms",
-        Spread.of(ours_ms),
-        Limit("quorum queue to aio-pika", Spread.of(bare_ms)),
-        ratios(ours_ms, bare_ms),
-        bar,
-        {**details, "max_ms": max(times[-1] for times in ours.rounds)},
+def _measure(bench: Bench, options: Options, log_name: str) -> list[Figure]:
+    rounds = ROUNDS_QUICK if options.quick else ROUNDS
+    at_once = EVENTS_AT_ONCE_QUICK if options.quick else EVENTS_AT_ONCE
+    for name in ("through", "past"):
+        bench.fly(name, WARM_UP_EVENTS, in_flight_max=IN_FLIGHT_MAX)
+    highest = Way("through")
+    highest.rounds += [bench.fly("through", at_once, in_flight_max=IN_FLIGHT_MAX) for _ in range(rounds)]
+    rate = median(highest.of("rate")) / 2
+    through, past = Way("through"), Way("past")
+    for turn in range(rounds):
+        for way in (through, past) if turn % 2 == 0 else (past, through):
+            events = int(rate * (ROUND_SECONDS_QUICK if options.quick else ROUND_SECONDS))
+            way.rounds.append(bench.fly(way.name, events, rate=rate))
+    options.notes.append(
+        f"The one that publishes and receives used {max(highest.of('busy')):.0%} of a core at the highest "
+        f"rate and {max(through.of('busy')):.0%} at half of it, where no event left later than "
+        f"{max(through.of('blind_ms_max')):.1f} ms after its time."
     )
+    return _figures(highest, through, past, log_name, rate)
 
 
-@asynccontextmanager
-async def _channel(url: str) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(url, timeout=10) as connection:
-        yield await connection.channel(publisher_confirms=False)
+def _figures(highest: Way, through: Way, past: Way, log_name: str, rate: float) -> list[Figure]:
+    def figure(what: str, bar: Bar | None = None) -> Figure:
+        ours, bare = through.of(what), past.of(what)
+        return Figure(
+            f"publish to socket at half of that, {what}, {log_name}",
+            "ms",
+            Spread.of(ours),
+            Limit("quorum queue and back", Spread.of(bare)),
+            ratios(ours, bare),
+            bar,
+            {
+                "events_per_second": rate,
+                "arrived_per_second": through.of("rate"),
+                "bridge_cpu_us_per_event": through.of("cpu_us"),
+            },
+        )
 
-
-async def _consume(channel: AbstractChannel, queue_name: str, journeys: Journeys) -> None:
-    queue = await channel.declare_queue(queue_name, durable=True, arguments={"x-queue-type": "quorum"})
-    await channel.set_qos(prefetch_count=500)
-
-    async def on_message(message: AbstractIncomingMessage) -> None:
-        journeys.arrive(message.message_id or "", time.monotonic())
-        await message.ack()
-
-    await queue.consume(on_message)
-
-
-@asynccontextmanager
-async def _listening(clients: Sequence[Client], journeys: Journeys) -> AsyncIterator[None]:
-    """Note what arrives at the sockets while the context is open."""
-    loop = asyncio.get_running_loop()
-
-    def listen(client: Client) -> None:
-        reader = MessageReader()
-
-        def on_readable() -> None:
-            data = client.sock.recv(READ_BYTES)
-            at = time.monotonic()
-            if not data:
-                loop.remove_reader(client.sock)  # The events that are missed will tell.
-            for payload in reader.feed(data):
-                journeys.arrive(json.loads(payload)["data"].get("transactionId", ""), at)
-
-        loop.add_reader(client.sock, on_readable)
-
-    for client in clients:
-        listen(client)
-    try:
-        yield
-    finally:
-        for client in clients:
-            loop.remove_reader(client.sock)
+    return [
+        Figure(
+            f"highest rate that keeps up, {log_name}",
+            "events/s",
+            Spread.of(highest.of("rate")),
+            details={
+                "under_way": IN_FLIGHT_MAX,
+                "users": USERS,
+                "p50_ms": highest.of("p50"),
+                "bridge_cpu_us_per_event": highest.of("cpu_us"),
+            },
+        ),
+        figure("p50"),
+        figure("p99", Bar(P99_MILLISECONDS_MAX, "value")),
+        figure("max"),
+    ]

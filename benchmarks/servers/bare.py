@@ -14,7 +14,7 @@ import hashlib
 import re
 from typing import cast
 
-from benchmarks.machine import allow_files, resident_bytes
+from benchmarks.machine import allow_files
 from benchmarks.servers.lines import obey
 from benchmarks.wire import HEAD_END
 
@@ -45,17 +45,17 @@ class Bare(asyncio.Protocol):
         )
 
 
-async def memory() -> dict[str, int]:
-    """Answer with the resident set, after a collection."""
+async def settle() -> dict[str, None]:
+    """Collect garbage. Sockets are not counted here."""
     gc.collect()
-    return {"resident_bytes": resident_bytes()}
+    return {"sockets": None}
 
 
 async def main() -> None:
     """Serve until the end of standard input."""
     allow_files()
     server = await asyncio.get_running_loop().create_server(Bare, HOST, 0, backlog=4096)
-    await obey({"memory": memory}, port=server.sockets[0].getsockname()[1])
+    await obey({"settle": settle}, port=server.sockets[0].getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -15,23 +15,24 @@ import io
 import json
 import os
 import pstats
+import random
 import socket
 import sys
 import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from websockets.frames import Frame, Opcode
 
-from benchmarks.machine import Cpu, allow_files, resident_bytes
+from benchmarks.machine import Cpu, allow_files
 from benchmarks.servers.lines import obey, say
 from bridge import logs
 from bridge.app import Bridge
+from bridge.collector import collecting
 from bridge.core.entry import Entry, EventKey, Logged
 from bridge.core.policy import Policy
 from bridge.settings import Settings
@@ -41,6 +42,7 @@ READY_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.05
 OFFSET_FIRST = 10_000  # Offsets have five digits from here on, so that all messages have one size.
 PROFILE_LINES = 25
+NOBODY = "nobody:here"
 
 
 def make_entry(room: str, message_bytes: int) -> Entry:
@@ -63,19 +65,26 @@ def make_entry(room: str, message_bytes: int) -> Entry:
 
     spare = message_bytes - len(encode_event(Logged(OFFSET_FIRST, entry(b"")), room))
     assert spare >= 0, f"a message has at least {message_bytes - spare} bytes"
-    return entry(b"x" * spare)
+    return entry(filler(spare))
+
+
+def filler(size: int) -> bytes:
+    """Return text of this size that compresses to about half, as JSON of ids and field names does."""
+    chance = random.Random(0)  # noqa: S311 - the same in every run
+    fields = [f"field{number % 8}={chance.getrandbits(32):08x} " for number in range(size // 16 + 1)]
+    return "".join(fields).encode()[:size]
 
 
 def accepted_sockets(port: int) -> list[int]:
-    """Return a duplicate of each socket that this process has accepted on a port.
+    """Return the descriptor of each socket that this process has accepted on a port.
 
     Found through the kernel, not through the server: what is written to one of them passes by
-    every layer of Python.
+    every layer of Python. They stay the server's, which must not close one meanwhile.
     """
     found: list[int] = []
     for entry in list(Path("/proc/self/fd").iterdir()):
         try:
-            sock = socket.socket(fileno=os.dup(int(entry.name)))
+            sock = socket.socket(fileno=int(entry.name))
         except OSError:
             continue  # No socket, or the listing itself.
         try:
@@ -83,10 +92,9 @@ def accepted_sockets(port: int) -> list[int]:
             ours = sock.family == socket.AF_INET and sock.getsockname()[1] == port
         except OSError:
             ours = False
+        fd = sock.detach()  # Not to be closed with this object.
         if ours:
-            found.append(sock.detach())
-        else:
-            sock.close()
+            found.append(fd)
     return found
 
 
@@ -98,6 +106,7 @@ class Subject:
         self._numbers = count()
         self._port = port
         self._entry: Entry | None = None  # Set by prepare.
+        self._message_bytes = 0  # Set by prepare.
         self._frame = b""  # The same message as the entry makes.
         self._fds: list[int] = []
 
@@ -106,9 +115,10 @@ class Subject:
 
     async def prepare(self, room: str, message_bytes: int) -> dict[str, Any]:
         """Get ready to send one message to everybody in a room, through the bridge or past it."""
-        silence = make_entry("nobody:here", message_bytes)
+        silence = make_entry(NOBODY, message_bytes)
         while self._bridge.window.head < OFFSET_FIRST:
             await self._append(self._copies(silence, 1_000))
+        self._message_bytes = message_bytes
         self._entry = make_entry(room, message_bytes)
         message = encode_event(Logged(OFFSET_FIRST, self._entry), room)
         self._frame = Frame(Opcode.TEXT, message).serialize(mask=False)
@@ -116,11 +126,11 @@ class Subject:
         members = len(self._bridge.hub.members(room))
         assert members == len(self._fds), f"{members} in the room, {len(self._fds)} sockets"
         gc.collect()
-        return {"sockets": len(self._fds), "frame_bytes": len(self._frame)}
+        return {"sockets": len(self._fds), "message": message.decode()}
 
     def _copies(self, entry: Entry, events: int) -> list[Entry]:
         """Return an entry so many times, each time as another event: none is shown twice."""
-        return [replace(entry, key=EventKey("bench.event", str(next(self._numbers)))) for _ in range(events)]
+        return [entry._replace(key=EventKey("bench.event", str(next(self._numbers)))) for _ in range(events)]
 
     async def fanout(self, batches: int, events: int) -> dict[str, float]:
         """Append `batches` runs of `events` entries each; return what that took."""
@@ -143,6 +153,30 @@ class Subject:
             await asyncio.sleep(0)
         return _taken(began, before)
 
+    async def silence(self, events: int) -> dict[str, float]:
+        """Append events for a room in which nobody is, one by one; return what that took."""
+        entries = self._copies(make_entry(NOBODY, self._message_bytes), events)
+        began, before = time.monotonic(), Cpu.now()
+        for entry in entries:
+            await self._append([entry])
+        return _taken(began, before)
+
+    async def fill(self, room: str, events: int) -> dict[str, Any]:
+        """Append events for a room at once, more than those there can take."""
+        await self._append(self._copies(make_entry(room, self._message_bytes), events))
+        return {}
+
+    async def stream(self, batches: int, interval_seconds: float) -> dict[str, Any]:
+        """Append one event in each interval; return when, for others' clocks (`time.monotonic`)."""
+        assert self._entry is not None, "prepare first"
+        began, sent_at = time.monotonic(), []
+        for number in range(batches):
+            await asyncio.sleep(began + number * interval_seconds - time.monotonic())
+            [entry] = self._copies(self._entry, 1)
+            sent_at.append(time.monotonic())
+            await self._append([entry])
+        return {"sent_at": sent_at}
+
     async def profile(self, batches: int, events: int) -> dict[str, Any]:
         """Do a fan-out under the profiler; return its report. The profiler inflates what is Python."""
         profiler = cProfile.Profile()
@@ -153,10 +187,18 @@ class Subject:
         pstats.Stats(profiler, stream=report).sort_stats("tottime").print_stats(PROFILE_LINES)
         return {"report": report.getvalue()}
 
-    async def memory(self) -> dict[str, int]:
-        """Answer with the resident set, after a collection."""
+    async def settle(self) -> dict[str, Any]:
+        """Collect garbage, and count the sockets."""
         gc.collect()
-        return {"resident_bytes": resident_bytes(), "rooms": len(self._bridge.hub)}
+        return {"sockets": len(self._bridge._sockets.connections)}  # noqa: SLF001 - to see that all are there
+
+    async def overflow(self) -> dict[str, Any]:
+        """Answer with what became of frames that did not fit, and which sockets were closed."""
+        stats = self._bridge.stats
+        return {
+            "dropped": stats.frames_dropped,
+            "closed": {str(code): count for code, count in stats.closes.items()},
+        }
 
     async def cpu(self) -> dict[str, float]:
         """Answer with the CPU time used so far."""
@@ -208,7 +250,8 @@ async def main() -> None:
     asyncio.get_running_loop().set_exception_handler(_tell)
     bridge = Bridge(Settings.model_validate(argument["settings"]))
     with_broker = argument["with_broker"]
-    async with (whole if with_broker else public_port_only)(bridge) as port:
+    serving = whole(bridge) if with_broker else public_port_only(bridge)
+    async with serving as port, collecting(bridge.stats.sockets_closed):
         if with_broker and not await becomes_ready(bridge):
             trouble = [f"{part.part}: {part.detail}" for part in bridge.health() if not part.ok]
             say(error=f"not ready within {READY_SECONDS_MAX:g} s: {'; '.join(trouble)}")
@@ -220,7 +263,11 @@ async def main() -> None:
                 "fanout": subject.fanout,
                 "bare": subject.bare,
                 "profile": subject.profile,
-                "memory": subject.memory,
+                "silence": subject.silence,
+                "fill": subject.fill,
+                "stream": subject.stream,
+                "settle": subject.settle,
+                "overflow": subject.overflow,
                 "cpu": subject.cpu,
             },
             port=port,

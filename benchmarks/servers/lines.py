@@ -1,6 +1,7 @@
 """How a server under test is led: a line of JSON in, a line of JSON out, until the end of input.
 
-The first line goes out when the server is ready and has its `port`. Each line in names what to do
+The first line goes out when the server is ready and has its `port`, and the `pids` of its processes,
+from which the kernel tells what CPU and memory it takes. Each line in names what to do
 in `do`; its other fields are arguments. A line out with `error` says that it cannot be done.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -26,7 +28,7 @@ async def obey(handlers: Mapping[str, Handler], **ready: object) -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    say(**ready)
+    say(**{"pids": [os.getpid()], **ready})
     while line := await reader.readline():
         question = json.loads(line)
         say(**await handlers[question.pop("do")](**question))

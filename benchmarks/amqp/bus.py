@@ -1,0 +1,88 @@
+"""A broker with names of its own on it, and the settings of a bridge that uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.amqp.frames import ROUTING_KEY, new_series
+from benchmarks.broker import remove
+from benchmarks.children import Child
+from benchmarks.load import Plan
+from benchmarks.subject import Options, settings
+from bridge.app import catalogue_of, topology_of
+from bridge.settings import Amqp, Settings
+from devel.rabbitmq import find_or_start
+
+PREFETCH = 500
+READERS = ("bulk", "stock") if "reader" in Amqp.model_fields else ("stock",)
+"""The ways in which this bridge can read a queue, its own first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """Where to publish and to consume. `queue` is that of the domain that the bench's events belong to."""
+
+    url: str
+    prefix: str
+
+    @property
+    def exchange(self) -> str:
+        """What events are published to."""
+        return f"{self.prefix}.events"
+
+    @property
+    def queue(self) -> str:
+        """Where they come to stand."""
+        return f"{self.prefix}.{ROUTING_KEY.partition('.')[0]}"
+
+    @property
+    def own_queue(self) -> str:
+        """A quorum queue beside the bridge's."""
+        return f"{self.prefix}.own"
+
+    def settings(self, *, reader: str = READERS[0], event_log: str = "memory") -> dict[str, Any]:
+        """Return the settings of a bridge on this bus."""
+        chosen = settings(self.url, self.exchange, self.prefix) | {"event_log": {"kind": event_log}}
+        chosen["amqp"]["prefetch"] = PREFETCH
+        return chosen | {"amqp": chosen["amqp"] | reading(reader)}
+
+    def gateway(self, **choices: str) -> Child:
+        """Start a bridge whose domain is attached on demand; `choices` are those of `settings`."""
+        return Child.of_module("benchmarks.amqp.gateway", {"settings": self.settings(**choices)})
+
+    def publisher(self, users: int = 1) -> Child:
+        """Start a process that fills the queue."""
+        argument = {"url": self.url, "exchange": self.exchange, "series": new_series(), "users": users}
+        return Child.of_module("benchmarks.amqp.publisher", argument)
+
+    def driver(self, sockets: Plan) -> Child:
+        """Start a process that holds these sockets and publishes to their users."""
+        argument = {
+            "url": self.url,
+            "exchange": self.exchange,
+            "queue": self.own_queue,
+            "plan": sockets.as_json(),
+        }
+        return Child.of_module("benchmarks.amqp.driver", argument)
+
+
+def reading(reader: str = READERS[0]) -> dict[str, str]:
+    """Return the setting for a reader, none where there is only one."""
+    return {"reader": reader} if len(READERS) > 1 else {}
+
+
+@contextmanager
+def bus(options: Options) -> Iterator[Bus]:
+    """Find or start a broker; leave nothing behind. Raises DevelError."""
+    with find_or_start(options.scratch / "rabbitmq") as broker:
+        chosen = Bus(broker.url, f"bench-{secrets.token_hex(3)}")
+        whole = Settings.model_validate(chosen.settings())
+        try:
+            yield chosen
+        finally:
+            asyncio.run(remove(broker.url, topology_of(whole, catalogue_of(whole)), chosen.own_queue))

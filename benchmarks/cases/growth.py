@@ -1,0 +1,94 @@
+"""Growth: CPU per delivered message from 100 to 15,000 sockets, and of an event that nobody here is to get.
+
+One bridge for each number of sockets, all at once, played in turns. A write takes longer where there are more
+sockets, since what the kernel keeps of each is then not in the processor's caches; the bare write loop over
+the same sockets shows by how much. `make bench-check` holds what is left without that: the kernel's part is
+not ours to mend, and another on every machine.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from benchmarks.contest import (
+    BARE,
+    ROUND_SECONDS_MAX,
+    Contestant,
+    compared,
+    enter_bridge,
+    generators_note,
+    prepare_bridge,
+)
+from benchmarks.figures import Bar, Figure, Limit, Spread, ratios
+from benchmarks.machine import cpu_of
+from benchmarks.subject import Options
+
+FEW, SOME, MANY, MANY_GUARD = 10, 100, 15_000, 3_000
+MESSAGE_BYTES = 256
+MESSAGES = 30_000  # To each server in each round.
+SILENT_EVENTS = 5_000
+ROUNDS, ROUNDS_QUICK, ROUNDS_GUARD = 15, 5, 9
+RATIO_MAX = 1.15
+
+
+def run(options: Options) -> list[Figure]:
+    """Measure growth. Raises ChildError."""
+    rounds = options.rounds(ROUNDS, ROUNDS_QUICK, ROUNDS_GUARD)
+    many = MANY_GUARD if options.quick or options.guard else MANY
+    bar = Bar(RATIO_MAX, "ratio")
+    with ExitStack() as stack:
+        few, small, large = (
+            enter_bridge(stack, sockets, name=f"{sockets:,} sockets") for sockets in (FEW, SOME, many)
+        )
+        for contestant in (few, small, large):
+            prepare_bridge(contestant, MESSAGE_BYTES)
+        bare = [side.twin(name=f"{BARE}, {side.name}", do="bare") for side in (small, large)]
+        contest = [small, bare[0], large, bare[1]]
+        _play(contest, rounds)
+        silent = _silence([few, large], rounds)
+    options.notes.append(generators_note(contest))
+    return [
+        compared(f"fan-out at {many:,} sockets", large, small, None if options.guard else bar),
+        compared("the same for the kernel alone", bare[1], bare[0]),
+        _ours(f"fan-out at {many:,} sockets in write loops", contest, bar if options.guard else None),
+        Figure(
+            f"an event for nobody here, at {many:,} sockets",
+            "µs CPU/event",
+            Spread.of(silent[1]),
+            Limit(few.name, Spread.of(silent[0])),
+            ratios(silent[1], silent[0]),
+            bar,
+        ),
+    ]
+
+
+def _ours(name: str, contest: list[Contestant], bar: Bar | None) -> Figure:
+    """Return the growth that is not the kernel's: of how many bare write loops a fan-out costs."""
+    small, bare_small, large, bare_large = (side.micros for side in contest)
+    at_many = [ours / bare for ours, bare in zip(large, bare_large, strict=True)]
+    at_few = [ours / bare for ours, bare in zip(small, bare_small, strict=True)]
+    limit = Limit(contest[0].name, Spread.of(at_few))
+    return Figure(name, "× os.write loop", Spread.of(at_many), limit, ratios(at_many, at_few), bar)
+
+
+def _play(contest: list[Contestant], rounds: int) -> None:
+    """As play_rounds, with as many messages for each, not as many batches."""
+    for turn in range(-1, rounds):
+        for side in contest if turn % 2 == 0 else reversed(contest):
+            sample = side.play(MESSAGES // side.audience.sockets, 1, MESSAGE_BYTES)
+            if turn >= 0:  # The first is to warm up.
+                side.samples.append(sample)
+
+
+def _silence(bridges: list[Contestant], rounds: int) -> list[list[float]]:
+    """Append events for nobody on each bridge in turns; return CPU µs per event, by bridge and round."""
+    found: list[list[float]] = [[] for _ in bridges]
+    for turn in range(-1, rounds):
+        sides = list(zip(bridges, found, strict=True))
+        for bridge, micros in sides if turn % 2 == 0 else reversed(sides):
+            before = cpu_of(bridge.pids)
+            bridge.server.ask(ROUND_SECONDS_MAX, do="silence", events=SILENT_EVENTS)
+            taken = cpu_of(bridge.pids).since(before)
+            if turn >= 0:
+                micros.append(sum(taken) / SILENT_EVENTS * 1e6)
+    return found

@@ -1,0 +1,124 @@
+"""Reading a domain's queue: what the bridge spends on an event before it has anywhere to go.
+
+In each round the same number of events is published, confirmed, and then taken from the same quorum
+queue by each of these in turns, in a process of its own, with the same prefetch:
+
+    the bridge      reads, decodes, validates, routes, logs in memory and fans out; nobody is connected.
+                    Once with each reader
+    aio-pika        `queue.consume`: parses the JSON and acks
+    amqplib         the same, in Node
+    bare            reads the bytes that a broker sent for these events from TCP, and does nothing
+
+The clock of a process, which is its CPU time, starts before it attaches to the queue, with its
+connection already there, and stops when it has acked the last event and come to rest. Nothing is
+subtracted. Rounds alternate in direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from benchmarks.amqp.bare import tape
+from benchmarks.amqp.bus import PREFETCH, READERS, Bus, bus
+from benchmarks.amqp.client import Client
+from benchmarks.amqp.drains import WARM_UP_EVENTS, Filler, Side, busy_note, drain, in_turns
+from benchmarks.amqp.frames import BODY_BYTES
+from benchmarks.children import Child
+from benchmarks.figures import Bar, Figure, Limit, Spread, ratios
+from benchmarks.peers import node_peer
+from benchmarks.subject import START_SECONDS_MAX, Options
+
+EVENTS, EVENTS_QUICK = 20_000, 4_000
+ROUNDS, ROUNDS_QUICK = 5, 2
+CPU_MICROS_MAX = 20.0
+STOCK_RATIO_MIN = 5.0
+AMQPLIB_RATIO_MAX = 1.25
+
+AMQPLIB = node_peer("amqplib, parses and acks", "amqp_consume.cjs", "amqplib")
+
+
+def run(options: Options) -> list[Figure]:
+    """Measure ingest. Raises ChildError, BrokerError, or DevelError without a broker."""
+    events = EVENTS_QUICK if options.quick else EVENTS
+    with bus(options) as chosen, ExitStack() as stack:
+        bridges = [
+            _started(stack, f"the bridge, reader {reader}", chosen.gateway(reader=reader))
+            for reader in READERS
+        ]
+        fill = Filler(_started(stack, "publisher", chosen.publisher()).child)
+        peers = [_started(stack, name, child) for name, child in _peers(chosen, options)]
+        fill(events)
+        with Client(chosen.url) as client:
+            client.consume(chosen.queue)
+            port = stack.enter_context(tape(client.record(events)))
+        limit = _started(stack, "bare TCP read", Child.of_module("benchmarks.amqp.bare", {"port": port}))
+        sides = [*bridges, *peers, limit]
+
+        def play(side: Side, events: int = events) -> None:
+            if side is not limit:
+                fill(events)
+            side.note(drain(side, events))
+
+        for side in (*bridges, *peers):
+            fill(WARM_UP_EVENTS)
+            drain(side, WARM_UP_EVENTS)
+        in_turns(sides, ROUNDS_QUICK if options.quick else ROUNDS, play)
+    options.notes.append(f"{fill.note()} {busy_note(sides)}")
+    return _figures(bridges, peers, limit)
+
+
+def _peers(chosen: Bus, options: Options) -> list[tuple[str, Child]]:
+    argument = {"url": chosen.url, "queue": chosen.queue, "prefetch": PREFETCH}
+    peers = [("aio-pika, parses and acks", Child.of_module("benchmarks.amqp.stock", argument))]
+    if missing := AMQPLIB.available():
+        options.notes.append(f"amqplib is left out: {missing}")
+    else:
+        peers.append((AMQPLIB.name, AMQPLIB.start(**argument)))
+    return peers
+
+
+def _started(stack: ExitStack, name: str, child: Child) -> Side:
+    stack.enter_context(child).answer(START_SECONDS_MAX)
+    return Side(name, child)
+
+
+def _figures(bridges: Sequence[Side], peers: Sequence[Side], limit: Side) -> list[Figure]:
+    ours, others = bridges[0], [*bridges[1:], *peers]
+    stock = [side for side in others if not side.name.startswith("amqplib")]
+    figures = [
+        Figure(
+            f"reading a queue, {BODY_BYTES} B, {ours.name}",
+            "µs CPU/event",
+            ours.spread,
+            Limit(limit.name, limit.spread),
+            ratios(ours.micros, limit.micros),
+            Bar(CPU_MICROS_MAX, "value"),
+            {"bridge": ours.details(), "limit": limit.details(), "prefetch": PREFETCH},
+        )
+    ]
+    figures += [
+        Figure(
+            "the same, turned round",
+            "events/s of CPU",
+            Spread.of(ours.per_second),
+            Limit(other.name, Spread.of(other.per_second)),
+            ratios(ours.per_second, other.per_second),
+            Bar(STOCK_RATIO_MIN, "ratio", at_least=True),
+            {"other": other.details()},
+        )
+        for other in stock
+    ]
+    return figures + [
+        Figure(
+            "the same",
+            "µs CPU/event",
+            ours.spread,
+            Limit(other.name, other.spread),
+            ratios(ours.micros, other.micros),
+            Bar(AMQPLIB_RATIO_MAX, "ratio"),
+            {"other": other.details()},
+        )
+        for other in others
+        if other not in stock
+    ]
