@@ -84,7 +84,7 @@ async def test_check_finds_all_well(variables: Mapping[str, str], tmp_path: Path
     finished = await bridge("check", variables=variables, folder=tmp_path)
 
     assert finished.status == 0
-    names = ("settings", "keys", "tls", "ports", "broker", "topology", "consumers", "dead")
+    names = ("settings", "keys", "tls", "ports", "broker", "topology", "consumers", "dead", "database")
     assert parts(finished.out) == dict.fromkeys(names, True)
     assert finished.err == ""
 

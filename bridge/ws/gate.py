@@ -27,6 +27,7 @@ from bridge.ws.address import Proxies, network_of
 from bridge.ws.deflate import NEGOTIATION
 from bridge.ws.dialects.bridge_v1 import SUBPROTOCOL
 from bridge.ws.handshake import hello_from, path_of, single
+from bridge.ws.wire import SILENT
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class Gate:
 
     def admit(self, head: bytes, peer: str, now: float) -> Admission:
         """Answer a request. `head` ends with its empty line; `now` is monotonic, in seconds."""
-        wire = _Handshake(extensions=self._extensions)
+        wire = _Handshake(extensions=self._extensions, logger=SILENT)
         try:
             return self._admit(wire, head, peer, now)
         finally:
