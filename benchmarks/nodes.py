@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.amqp.bus import Bus, bus, reading
+from benchmarks.amqp.bus import Bus, bus
 from benchmarks.children import PROJECT, ChildError
 from benchmarks.subject import HOST, SECRET, Options
 
@@ -94,7 +94,6 @@ def pair(options: Options) -> Iterator[Pair]:
             "JWT_SECRET": SECRET,
             "BRIDGE_AMQP__PREFIX": chosen.prefix,
             "BRIDGE_AMQP__EXCHANGE": chosen.exchange,
-            **{f"BRIDGE_AMQP__{name.upper()}": value for name, value in reading().items()},
             "BRIDGE_EVENT_LOG__KIND": "stream",
             "BRIDGE_WS__HOST": HOST,
             "BRIDGE_WS__PORT": "0",

@@ -343,6 +343,12 @@ def test_declaration_that_cannot_work(
         EventType(name, an_event(), DROP_OLDEST, version=version, aliases=aliases)
 
 
+def test_durable_with_an_age() -> None:
+    """What waits in an inbox for a week cannot become too old in a minute."""
+    with pytest.raises(ValueError, match=r"match\.scored is durable, and so cannot become too old"):
+        EventType("match.scored", an_event(), DROP_OLDEST, age_seconds_max=60.0, durable=True)
+
+
 def test_durable_without_a_user() -> None:
     """An event type that need not have a user cannot wait in one's inbox."""
     with pytest.raises(ValueError, match=r"match\.scored is durable"):

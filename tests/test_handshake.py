@@ -137,6 +137,7 @@ BAD_QUERIES = [
     ("&epoch=e&offset=" + "9" * 5_000, "bad_position", "offset must be a whole number"),
     ("&epoch=" + "e" * 129 + "&offset=1", "bad_position", "epoch must be text"),
     ("&x" * 40, "bad_query", "the query has more than 32 fields"),
+    ("&rooms=" + "a:1," * 201, "bad_query", "at most 200 rooms"),
 ]
 
 

@@ -127,16 +127,29 @@ async def test_disconnect(
 
 
 async def test_nothing_after_a_revocation(nodes: list[ServedNode], cluster_bus: Bus) -> None:
-    """What one domain logs after a user was disabled reaches none of the user's sockets on any node."""
-    user = fresh("user")
-    async with client(nodes[0], user) as one, client(nodes[1], user) as two:
-        disabled = await publish(cluster_bus, "user.disabled", userId=user)
+    """Of what is logged while a user is disabled, the user gets what came before, and nothing behind it."""
+    user, other, device = fresh("user"), fresh("user"), fresh("device")
+    room = f"device:{device}"
+    async with (
+        client(nodes[0], user, rooms=("device:*",)) as one,
+        client(nodes[1], user, rooms=("device:*",)) as two,
+        client(nodes[1], other, rooms=("device:*",)) as bert,
+    ):
+        for page in (one, two, bert):
+            await page.send(op="subscribe", rooms=[room])
+            await told(page, "subscribed")
+        for number in range(40):
+            await publish(cluster_bus, "device.started", userId=other, deviceId=device)
+            if number == 20:
+                await publish(cluster_bus, "user.disabled", userId=user)
         for page in (one, two):
             assert await closed(page) == BLOCKED
-        await publish(cluster_bus, "quota.updated", userId=user, quotaId="q1", limits={}, usage={})
+        last = await publish(cluster_bus, "device.started", userId=other, deviceId=device)
+        await bert.gets(last)
 
-        assert [event_id for _, event_id in one.events + two.events] == []
-        assert disabled not in str(one.frames + two.frames)
+        for page in (one, two):
+            assert page.events == bert.events[: len(page.events)]
+            assert last not in [event_id for _, event_id in page.events]
 
     await publish(cluster_bus, "user.enabled", userId=user)
 

@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
 
 from bridge.ceilings import ceilings_of
 from bridge.core import storm
+from bridge.core.catalogue import Catalogue, Domain
 from bridge.core.delivery import Delivery
+from bridge.core.event import UserEvent
 from bridge.core.intake import Fate, Intake
+from bridge.core.policy import DROP_OLDEST
 from bridge.core.storm import Ceilings
 from bridge.ingest import Ingest
 from bridge.settings import SettingsError, load
@@ -25,6 +29,17 @@ from tests.ws.node import eventually
 
 TAGS = count(1)
 GAUGE, TRAIL, MUST = "quota.updated", "quota.deduct", "quota.exceeded"
+NOTES = Domain("note", "nobody", topics=("note.#",))
+
+
+@NOTES.event("note.taken", overflow=DROP_OLDEST, durable=True)
+class NoteTaken(UserEvent):
+    """An event that may be dropped on its way to a socket, and waits in the inbox."""
+
+    EXAMPLE: ClassVar[dict[str, object]] = {}
+
+
+WITH_DURABLE = Catalogue([*CATALOGUE.domains.values(), NOTES])
 
 
 @dataclass
@@ -248,6 +263,7 @@ async def test_bad_deliveries_in_a_storm() -> None:
     [
         ("quota.invented", "there is no such event type; remove it or correct its name"),
         (MUST, "must be delivered and has no ceiling; remove it"),
+        ("note.taken", "is durable and has no ceiling; remove it"),
     ],
 )
 def test_ceiling_of_a_type_that_has_none(tmp_path: Path, name: str, problem: str) -> None:
@@ -257,6 +273,16 @@ def test_ceiling_of_a_type_that_has_none(tmp_path: Path, name: str, problem: str
     settings = load({"RABBITMQ_URL": "amqp://h/", "JWT_SECRET": "0" * 64, "BRIDGE_CONFIG": str(file)})
 
     with pytest.raises(SettingsError) as caught:
-        ceilings_of(settings, CATALOGUE)
+        ceilings_of(settings, WITH_DURABLE)
 
     assert caught.value.problems == [f"storm.types.{name}: {problem}"]
+
+
+def test_durable_types_have_no_ceiling(tmp_path: Path) -> None:
+    """The default is not for durable types either: no item of an inbox is left out."""
+    file = tmp_path / "bridge.toml"
+    file.write_text("[storm]\nevents_per_second_max = 5\n")
+    settings = load({"RABBITMQ_URL": "amqp://h/", "JWT_SECRET": "0" * 64, "BRIDGE_CONFIG": str(file)})
+    ceilings = ceilings_of(settings, WITH_DURABLE)
+
+    assert (ceilings.of(GAUGE), ceilings.of("note.taken")) == (5.0, 0.0)

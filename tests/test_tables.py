@@ -334,6 +334,10 @@ EVENT = "domain 'match', event 'match.scored'"
         ({"targets": ["m:{matchId"]}, f"{EVENT}, target 'm:{{matchId': one field in braces has to be"),
         ({"aliases": ["goal *"]}, f"{EVENT}: alias 'goal *' cannot be a routing key"),
         ({"durable": True}, f"{EVENT}: it is durable, but goes to no user's own room; add 'user:{{userId}}'"),
+        (
+            {"durable": True, "targets": ["user:{userId}"], "age_seconds_max": 60},
+            f"{EVENT}: it is durable, and so cannot become too old; leave out age_seconds_max",
+        ),
         ({"durable": "yes"}, f"{EVENT}: durable: "),
         ({"name": "scored"}, "domain 'match', event 'scored': the name is not of the form entity.action"),
         (

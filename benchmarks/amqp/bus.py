@@ -15,12 +15,12 @@ from benchmarks.children import Child
 from benchmarks.load import Plan
 from benchmarks.subject import Options, settings
 from bridge.app import catalogue_of, topology_of
-from bridge.settings import Amqp, Settings
+from bridge.settings import Settings
 from devel.rabbitmq import find_or_start
 
 PREFETCH = 500
-READERS = ("bulk", "stock") if "reader" in Amqp.model_fields else ("stock",)
-"""The ways in which this bridge can read a queue, its own first."""
+READERS = ("bulk", "stock")
+"""The ways in which the bridge can read a queue, its own first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class Bus:
     def settings(self, *, reader: str = READERS[0], event_log: str = "memory") -> dict[str, Any]:
         """Return the settings of a bridge on this bus."""
         chosen = settings(self.url, self.exchange, self.prefix) | {"event_log": {"kind": event_log}}
-        chosen["amqp"]["prefetch"] = PREFETCH
-        return chosen | {"amqp": chosen["amqp"] | reading(reader)}
+        chosen["amqp"] |= {"prefetch": PREFETCH, "reader": reader}
+        return chosen
 
     def gateway(self, **choices: str) -> Child:
         """Start a bridge whose domain is attached on demand; `choices` are those of `settings`."""
@@ -69,11 +69,6 @@ class Bus:
             "plan": sockets.as_json(),
         }
         return Child.of_module("benchmarks.amqp.driver", argument)
-
-
-def reading(reader: str = READERS[0]) -> dict[str, str]:
-    """Return the setting for a reader, none where there is only one."""
-    return {"reader": reader} if len(READERS) > 1 else {}
 
 
 @contextmanager

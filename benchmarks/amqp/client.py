@@ -52,7 +52,7 @@ class Client:
         self._methods: deque[base.Frame] = deque()  # Read while something else was waited for.
         self._sent = 0
         self._confirms = Confirms()
-        self._unsent = bytearray()  # Bounded by whoever publishes: it asks `unconfirmed` first.
+        self._unsent = bytearray()  # Bounded by what whoever offers has built.
         self._open(unquote(parts.username or "guest"), unquote(parts.password or "guest"), parts.path)
 
     def __enter__(self) -> Self:

@@ -2,7 +2,7 @@
 
     __init__     a peer, and whether it is installed here
     table        the peers that fan out, and how a client greets each
-    openers      what a client says to each between the upgrade and the first event
+    openings     what a client says to each between the upgrade and the first event
     *.cjs        peers for Node; *.py with an `obey` those for Python, run in an environment of their own
     driver       servers that speak no lines (RabbitMQ, nginx, NATS, Centrifugo), started and fed by a program
 

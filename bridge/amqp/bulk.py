@@ -158,7 +158,7 @@ class BulkSource(StockSource):
     async def ack(self, up_to: Delivery) -> None:
         """Settle this and every earlier unsettled delivery. Never fails: what is lost is delivered again."""
         self._settle(_ACK, up_to.tag, _MULTIPLE)
-        self._in_hand = []
+        self._settled(up_to)
 
     async def requeue(self, delivery: Delivery) -> None:
         """Give one delivery back. Never fails."""

@@ -1,6 +1,7 @@
 """The stream as a feed: read at the pace of one reader, from the position where it stopped.
 
-The tail of the node says which life of the stream this is; a feed without an attached tail waits for it.
+The tail of the node says which life of the stream this is; a feed without an attached tail waits for it, but
+not for long.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from collections.abc import AsyncGenerator, Sequence
 
 from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
-from bridge.amqp.faults import SourceLostError
 from bridge.amqp.link import CLOSE_SECONDS_MAX, RETRYABLE, Connection, Reader, connect
 from bridge.amqp.publisher import publisher_on
-from bridge.amqp.stream import MARK_HEADER, OFFSET_HEADER, OWN_RECORDS_MAX, StreamLog
+from bridge.amqp.stream import MARK_HEADER, OFFSET_HEADER, OWN_RECORDS_MAX, StreamLog, stream_offset
 from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, decode_batch
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Logged, Position
@@ -22,6 +22,7 @@ from bridge.core.errors import LogUnavailableError
 from bridge.core.feed import Page
 
 PREFETCH = 100  # Messages in hand; with their size this bounds the memory.
+TAIL_SECONDS_MAX = 10.0  # Whoever follows may hold what another node, which sees the log, waits for.
 
 
 class StreamFeed:
@@ -39,7 +40,11 @@ class StreamFeed:
 
     async def follow(self, after: Position | None) -> AsyncGenerator[Page]:
         """Yield what stands in the stream after the position, and what comes; see `Feed`."""
-        await self._stream.caught_up()
+        try:
+            async with asyncio.timeout(TAIL_SECONDS_MAX):
+                await self._stream.caught_up()
+        except TimeoutError as exc:
+            raise LogUnavailableError("the tail of the log is not up to date") from exc
         try:
             connection = await connect(self._url, self._name, self._reader)
             try:
@@ -55,14 +60,14 @@ class StreamFeed:
 
     async def _pages(self, connection: Connection, after: Position | None) -> AsyncGenerator[Page]:
         epoch = self._stream.epoch
-        expected = None  # The stream offset of the next message; None before the first of a life.
+        seen = None  # The stream offset of the message read last; None before the first of a life.
         if after is not None and after.epoch == epoch:
-            expected = (after.offset + 1) // BATCH_ENTRIES_MAX
-        lost = expected is not None and expected > self._stream.next_offset
+            seen = after.offset // BATCH_ENTRIES_MAX
+        lost = seen is not None and seen >= self._stream.next_offset
         if lost:
             # The broker has lost the newest part, and what comes now has old offsets: read all again.
             # Who is told of the same event twice has to know it.
-            expected = after = None
+            seen = after = None
         async with (
             channel_on(connection, confirms=True) as marking,
             channel_on(connection, confirms=False) as channel,
@@ -72,15 +77,19 @@ class StreamFeed:
                 channel,
                 self._stream.queue_name,
                 prefetch=PREFETCH,
-                arguments={OFFSET_HEADER: "first" if expected is None else expected},
+                arguments={OFFSET_HEADER: "first" if seen is None else seen},
             )
             await source.start()
             # What the tail sees now was written into the stream that this consumer is attached to, too.
             await self._stream.catch_up(publisher_on(marking))
-            after_offset = after.offset if after is not None and after.epoch == epoch else -1
+            after_offset = -1 if after is None or seen is None else after.offset
+            expected = seen
             while batch := await source.read():
                 if self._stream.epoch != epoch:
                     raise LogUnavailableError("the stream has begun a new life")
+                if seen is not None:
+                    # It was asked for again: with it gone, so may be what followed it.
+                    lost, seen = stream_offset(batch[0]) > seen, None
                 page, expected = _page(epoch, batch, expected, after_offset)
                 if page is not None:
                     yield page._replace(gap=page.gap or lost)
@@ -96,9 +105,7 @@ def _page(
     gap = False
     fresh = False
     for delivery in batch:
-        at = delivery.headers.get(OFFSET_HEADER)
-        if not isinstance(at, int):
-            raise SourceLostError(f"the queue is no stream: a delivery has no {OFFSET_HEADER}")
+        at = stream_offset(delivery)
         if expected is not None and at < expected:
             continue  # RabbitMQ begins at the chunk that holds an offset.
         gap = gap or (expected is not None and at > expected + OWN_RECORDS_MAX)

@@ -80,14 +80,20 @@ class StockSource:
             raise SourceLostError(self._lost)
         if self._stopped:
             return ()
-        self._in_hand, self._waiting = self._waiting, []
-        return self._in_hand
+        batch, self._waiting = self._waiting, []
+        self._in_hand = [*self._in_hand, *batch] if self._in_hand else batch
+        return batch
 
     async def ack(self, up_to: Delivery) -> None:
         """Settle this and every earlier unsettled delivery. Raises AMQPError."""
         underlay = await self._channel.get_underlay_channel()
         await underlay.basic_ack(up_to.tag, multiple=True, wait=False)
-        self._in_hand = []
+        self._settled(up_to)
+
+    def _settled(self, up_to: Delivery) -> None:
+        """Note that this and every earlier delivery is settled."""
+        last = bool(self._in_hand) and self._in_hand[-1] is up_to
+        self._in_hand = [] if last else [one for one in self._in_hand if one.tag > up_to.tag]
 
     async def requeue(self, delivery: Delivery) -> None:
         """Give one delivery back. Raises AMQPError."""

@@ -235,7 +235,7 @@ class StreamLog:
                     async with asyncio.timeout(FIRST_SECONDS_MAX):
                         delivery = (await source.read())[0]
                 await source.ack(delivery)
-                at = _stream_offset(delivery)
+                at = stream_offset(delivery)
                 epoch = delivery.headers.get(EPOCH_HEADER)
                 if not isinstance(epoch, str):
                     self._damaged(delivery, "it carries no epoch")
@@ -263,7 +263,7 @@ class StreamLog:
             await source.start()
             try:
                 async with asyncio.timeout(FIRST_SECONDS_MAX):
-                    newer = _stream_offset((await source.read())[0])
+                    newer = stream_offset((await source.read())[0])
             except TimeoutError:
                 newer = newest  # The broker's clock is far behind ours: not even our mark is new to it.
         return max(first_offset, newer - 1)
@@ -285,7 +285,7 @@ class StreamLog:
                 while batch := await source.read():
                     for delivery in batch:
                         if delivery.headers.get(MARK_HEADER) == name:
-                            return _stream_offset(delivery)
+                            return stream_offset(delivery)
                     await source.ack(batch[-1])
         raise SourceLostError("the end of the log was not found")
 
@@ -293,7 +293,7 @@ class StreamLog:
         """Hand a run of messages to the reader."""
         run: list[Logged] = []
         for delivery in batch:
-            at = _stream_offset(delivery)
+            at = stream_offset(delivery)
             if self._next is None or at > self._next + OWN_RECORDS_MAX:
                 if self._next is not None:
                     # Retention has overtaken us: what is between is gone, and that must not be silent.
@@ -335,7 +335,7 @@ class StreamLog:
 
     def _damaged(self, delivery: Delivery, reason: str) -> None:
         self._stats.log_damaged += 1
-        log.error("log.damaged", queue=self.queue_name, stream_offset=_stream_offset(delivery), reason=reason)
+        log.error("log.damaged", queue=self.queue_name, stream_offset=stream_offset(delivery), reason=reason)
 
 
 class StreamAppender:
@@ -376,7 +376,8 @@ class StreamAppender:
         await self._stream.catch_up(self._source.publish)
 
 
-def _stream_offset(delivery: Delivery) -> int:
+def stream_offset(delivery: Delivery) -> int:
+    """Return where a delivery stands in its stream. Raises SourceLostError: it came from no stream."""
     offset: Any = delivery.headers.get(OFFSET_HEADER)
     if not isinstance(offset, int):
         raise SourceLostError(f"the queue is no stream: a delivery has no {OFFSET_HEADER}")

@@ -109,6 +109,9 @@ class TokenVerifier:
         if not candidates:
             raise self._no_key(parts.header)
         if not any(key.verifies(parts.signed, parts.signature) for key in candidates):
+            missing = self._no_key(parts.header)
+            if parts.header.kid and isinstance(missing, KeyMissing):
+                raise missing  # Only keys without a name were tried; the one that it names may be new.
             raise TokenRejected("bad_signature", "the token's signature is not by one of our keys")
         return parts.payload
 

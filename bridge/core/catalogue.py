@@ -60,6 +60,8 @@ class EventType:
                 raise ValueError(f"alias {alias!r} of {self.name} cannot be a routing key")
         if self.durable and not self.model.model_fields["user_id"].is_required():
             raise ValueError(f"{self.name} is durable, but need not have a user whose inbox it is for")
+        if self.durable and self.age_seconds_max is not None:
+            raise ValueError(f"{self.name} is durable, and so cannot become too old; leave out its age")
         object.__setattr__(
             self, "conflate_attributes", self._attributes("conflates", self.overflow.key_fields)
         )

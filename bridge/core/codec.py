@@ -88,7 +88,6 @@ def _entry(item: Any, body: bytes, at: int) -> tuple[Entry, int]:  # noqa: ANN40
         and isinstance(length, int)
         and length > 1
         and isinstance(targets, list)
-        and isinstance(targets, list)
         and all(isinstance(room, str) for room in targets)
     ):
         raise DamagedError("an entry's header has wrong types")

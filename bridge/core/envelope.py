@@ -73,7 +73,7 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
     return Envelope(
         delivery.routing_key,
         payload,
-        event_id or _fingerprint(delivery, dated="timestamp" in payload),
+        event_id or _fingerprint(delivery, payload.get("timestamp")),
         tuple(declared),
         _traceparent(delivery.headers) if delivery.headers else "",
     )
@@ -225,14 +225,17 @@ def _text_or_none(value: object, field: str) -> str | None:
     return value
 
 
-def _fingerprint(delivery: Delivery, *, dated: bool) -> str:
-    """Identify an event that carries no id by what it says, and if it does not say when, by its arrival.
+def _fingerprint(delivery: Delivery, time: object) -> str:
+    """Identify an event that carries no id by what it says and when; without a time, by its arrival.
 
-    Equal bodies without a time can be two events: a connection opens, closes, and opens again.
+    Equal bodies can be two events: a connection opens, closes, and opens again. All that
+    comes in one read has one time of receipt, so the delivery tag belongs to the arrival as well.
     """
     digest = hashlib.blake2b(delivery.routing_key.encode(), digest_size=16)
-    if not dated and not delivery.redelivered:
-        digest.update(repr(delivery.received_at).encode())
+    if time is not None:
+        digest.update(str(time).encode())  # It can be the message's own, outside of the body.
+    elif not delivery.redelivered:
+        digest.update(f"{delivery.received_at!r} {delivery.tag}".encode())
     digest.update(b"\0")
     digest.update(delivery.body)
     return digest.hexdigest()

@@ -16,7 +16,8 @@ class Page(NamedTuple):
     """A run of entries, in log order.
 
     `up_to` is the offset that the log was read to: at least that of the last entry. `gap` is set when
-    entries between the page before (or the position that was asked for) and this one are out of reach.
+    entries between the page before (or the position that was asked for) and this one are, or may be, out of
+    reach.
     """
 
     epoch: str

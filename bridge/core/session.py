@@ -38,6 +38,7 @@ from bridge.core.commands import (
     Read,
     ReadDone,
     Subscribe,
+    Unread,
     Unsubscribe,
 )
 from bridge.core.effects import Close, Effect, Join, Leave, Resume, Say, Verify
@@ -101,8 +102,11 @@ class Session(Turns):
         principal = pending.principal or self.principal
         if principal is None:
             raise AssertionError("a question without a principal")
-        if isinstance(answer, May) and answer.rooms is not None:
-            answer.rooms = set(answer.rooms) - pending.lost_rooms
+        if isinstance(answer, May):
+            if answer.rooms is not None:
+                answer.rooms = set(answer.rooms) - pending.lost_rooms
+            if answer.unread is not None and pending.unread is not None:
+                answer.unread = pending.unread
         return self._settle(self._carry_out(pending.command, principal, answer, now), now)
 
     def access_changed(self, change: Change, now: float) -> list[Effect]:
@@ -118,6 +122,12 @@ class Session(Turns):
         if change.kind is ChangeKind.GRANT_REVOKED:
             return self._lose(change.room, self.principal)
         return []
+
+    def unread_changed(self, notice: Unread) -> list[Effect]:
+        """Tell the newest count; of a session that is not open yet, with the answer to its hello."""
+        if self._pending is not None:
+            self._pending.unread = notice.unread
+        return [Say(notice)] if self.state is State.OPEN else []
 
     @property
     def user_id(self) -> str:

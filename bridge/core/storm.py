@@ -3,7 +3,7 @@
 Over the ceiling only the newest event of each kind goes on, and not at once: it is held, until a newer
 one takes its place or `HELD_SECONDS_MAX` have passed. What is one kind follows from the event type's
 policy: for one that conflates, its conflation key; for one that drops the oldest, all that the user gets
-of the type. Types that must be delivered have no ceiling.
+of the type. Types that must be delivered have no ceiling, nor have durable ones: an inbox holds them all.
 
 So a user gets of a type at most the ceiling, and beyond it one event per kind in each such time; and
 always the last one.
@@ -32,10 +32,14 @@ BUCKETS_MAX = 200_000  # In both generations together.
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """Events per second of one type for one user; 0 is any number. `types` go before the default."""
+    """Events per second of one type for one user; 0 is any number. `types` go before the default.
+
+    `exempt` are types without a ceiling, whatever the others say.
+    """
 
     default: float = 0.0
     types: Mapping[str, float] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         """Tell whether there is any."""
@@ -43,7 +47,7 @@ class Ceilings:
 
     def of(self, event_type: str) -> float:
         """Return the ceiling of an event type."""
-        return self.types.get(event_type, self.default)
+        return 0.0 if event_type in self.exempt else self.types.get(event_type, self.default)
 
     @property
     def lowest(self) -> float:

@@ -302,6 +302,8 @@ def _event_problems(table: DomainTable, event: EventTable) -> Iterator[str]:
         yield f": no topic of the domain covers the name; add {topic!r} to topics"
     if event.durable and _OWN_ROOM not in event.targets:
         yield f": it is durable, but goes to no user's own room; add {_OWN_ROOM!r} to targets"
+    if event.durable and event.age_seconds_max is not None:
+        yield ": it is durable, and so cannot become too old; leave out age_seconds_max"
     yield from (
         f": alias {alias!r} cannot be a routing key; write it without white space, '*' and '#'"
         for alias in event.aliases

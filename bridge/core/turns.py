@@ -44,6 +44,7 @@ class Pending:
     principal: Principal | None = None  # Of a hello or an auth, once its token is verified.
     question: Question | None = None  # Set once it is asked; None while the token is being verified.
     lost_rooms: set[str] = field(default_factory=set)  # Of those asked for: revoked since.
+    unread: int | None = None  # A newer count than the answer may have; None when none was told.
     waiting: deque[Command | BadMessage] = field(default_factory=deque)
 
     @property

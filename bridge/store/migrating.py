@@ -48,7 +48,9 @@ async def migrate(connection: Connection, schema: str) -> list[str]:
                 "run the migration of the newer bridge's release, or set database.own_schema to another"
             )
         if have == 0:
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            # IF NOT EXISTS would ask for the right to create one even where somebody has.
+            if await connection.fetchval("SELECT to_regnamespace($1)", quoted(schema)) is None:
+                await connection.execute(f"CREATE SCHEMA {quoted(schema)}")
             await connection.execute(
                 f"CREATE TABLE {quoted(schema)}.migration (version int PRIMARY KEY, name text NOT NULL, "
                 "done_at timestamptz NOT NULL DEFAULT now())"

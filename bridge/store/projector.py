@@ -64,7 +64,8 @@ class Projector:
             if trouble != self._trouble:
                 log.warning("inbox.interrupted", reason=trouble)
             self._trouble = trouble
-            await asyncio.sleep(backoff.next())
+            # Those that stand by come first: what is in the way may be in this node's alone.
+            await asyncio.sleep(2 * STANDBY_SECONDS + backoff.next())
 
     async def _attend(self, feed: Feed, backoff: Backoff) -> str:
         """Make a connection, become the one that projects, and do so until something fails.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.core.commands import Notice
+from bridge.core.commands import Unread
 from bridge.core.hub import Hub
 from bridge.core.revocation import Change
 from bridge.core.rooms import user_room
@@ -35,11 +35,10 @@ class Audience:
             dict.fromkeys(each for place in places for each in place if each.session.user_id == user_id)
         )
 
-    def tell(self, user_id: str, notice: Notice) -> None:
-        """Say something to all sockets of a user that are open."""
+    def tell(self, user_id: str, notice: Unread) -> None:
+        """Tell all sockets of a user how much is unread, those that are about to open with their answer."""
         for connection in self.of(user_id):
-            if connection.session.principal is not None:
-                connection.guarded(connection.tell, notice)
+            connection.guarded(connection.tell, notice)
 
     def access_changed(self, change: Change) -> None:
         """Have the sockets of a user obey a change, at once: what is logged after it finds them changed."""

@@ -86,9 +86,9 @@ class Connection(Endpoint):
         frame = text_frame(bridge_v1.encode_notice(notice))
         self.queue(Frame(frame, Policy.MUST_DELIVER, conflate_key=key))
 
-    def tell(self, notice: Notice) -> None:
-        """Say something by itself, outside of a batch."""
-        self.say(notice)
+    def tell(self, notice: Unread) -> None:
+        """Have the client know how much is unread."""
+        self._act(self.session.unread_changed(notice))
         self.flush()
 
     def access_changed(self, change: Change) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from bridge.core.authority import Grants, Inbox, UnavailableError, Users
 from bridge.core.questions import Answer, InboxAfter, Items, Marked, MarkItems, May, Question, Unknown, WhoMay
+from bridge.core.trace import where
 
 if TYPE_CHECKING:
     from bridge.ws.connection import Connection
@@ -92,8 +93,8 @@ class Desk:
                     await self._sources.fetch_keys(kid)
         except TimeoutError:
             log.warning("ws.answer_late", asked="keys")
-        except Exception:
-            log.exception("ws.answer_failed", asked="keys")
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the key is not there
+            log.error("ws.answer_failed", asked="keys", error=type(exc).__name__, where=where(exc))  # noqa: TRY400 - see `where`
         del self._tasks[connection]
         connection.guarded(then)
 
@@ -114,8 +115,8 @@ class Desk:
             log.info("ws.answer_unavailable", asked=asked, reason=str(exc))
         except TimeoutError:
             log.warning("ws.answer_late", asked=asked)
-        except Exception:  # Whatever it is, the answer is not yes.
-            log.exception("ws.answer_failed", asked=asked)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the answer is not yes
+            log.error("ws.answer_failed", asked=asked, error=type(exc).__name__, where=where(exc))  # noqa: TRY400 - see `where`
         return may if isinstance(question, WhoMay) else Unknown()
 
     async def _who_may(self, question: WhoMay, answer: May) -> None:

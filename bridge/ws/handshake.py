@@ -9,7 +9,7 @@ from websockets.http11 import Request
 
 from bridge.core.commands import Hello
 from bridge.core.errors import BadMessage
-from bridge.ws.dialects.bridge_v1 import position_from
+from bridge.ws.dialects.bridge_v1 import ROOMS_PER_COMMAND_MAX, position_from
 
 BEARER_SUBPROTOCOL = "bearer."
 QUERY_FIELDS_MAX = 32
@@ -38,7 +38,8 @@ def hello_from(request: Request, *, cookie_name: str, cookie_trusted: bool) -> H
     """Return the hello that a handshake contains, None when it has no token.
 
     Raises:
-        BadMessage: there is a token, but the position beside it is malformed; or the query is too long.
+        BadMessage: there is a token, but the position beside it is malformed, or there are too many rooms;
+            or the query is too long.
     """
     try:
         fields = parse_qsl(
@@ -51,6 +52,8 @@ def hello_from(request: Request, *, cookie_name: str, cookie_trusted: bool) -> H
     if token is None:
         return None
     rooms = tuple(room for room in query.get("rooms", "").split(",") if room)
+    if len(rooms) > ROOMS_PER_COMMAND_MAX:
+        raise BadMessage("bad_query", f"at most {ROOMS_PER_COMMAND_MAX} rooms in one command")
     since = None
     if "offset" in query or "epoch" in query:
         offset = query.get("offset", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 
@@ -12,12 +13,15 @@ from bridge.amqp import feed as feed_module, stream
 from bridge.amqp.channels import channel_on
 from bridge.amqp.feed import StreamFeed
 from bridge.amqp.link import connect
-from bridge.core.codec import BATCH_ENTRIES_MAX
+from bridge.amqp.stream import Retention, StreamLog
+from bridge.core.codec import BATCH_ENTRIES_MAX, encode_batch
+from bridge.core.delivery import Delivery
 from bridge.core.entry import Position
 from bridge.core.errors import LogUnavailableError
 from bridge.core.feed import Page
+from bridge.core.stats import Stats
 from tests.amqp.bus import proxied
-from tests.amqp.logs import StreamNode, numbers, stream_node
+from tests.amqp.logs import Recorder, StreamNode, entries, numbers, stream_node
 from tests.servers import Prefix, SharedBroker
 
 SECONDS_MAX = 15.0
@@ -173,3 +177,80 @@ async def test_lost_messages(node: StreamNode) -> None:
 
     assert feed.numbers == [1, 2]
     assert feed.pages[0].gap
+
+
+class Kept:
+    """What retention has left of a stream, as the source, the channels and the tail that a feed needs."""
+
+    queue_name = "log"
+    epoch = "e1"
+    next_offset = 9
+
+    def __init__(self, *offsets: int) -> None:
+        self.batches = [
+            [Delivery("log", encode_batch(entries(at)), 0.0, headers={stream.OFFSET_HEADER: at})]
+            for at in offsets
+        ]
+        self.asked: object = None  # The offset to begin at.
+
+    def source_on(self, *_: object, arguments: dict[str, object], **__: object) -> Kept:
+        """Be it."""
+        self.asked = arguments[stream.OFFSET_HEADER]
+        return self
+
+    @asynccontextmanager
+    async def channel_on(self, *_: object, **__: object) -> AsyncIterator[Kept]:
+        """Be it."""
+        yield self
+
+    async def catch_up(self, *_: object) -> None:
+        """Be there already."""
+
+    async def start(self) -> None:
+        """Be there already."""
+
+    async def read(self) -> list[Delivery]:
+        """Return the next message."""
+        return self.batches.pop(0) if self.batches else []
+
+    async def ack(self, _: Delivery) -> None:
+        """Be fine with it."""
+
+
+RETAINED = [  # The offsets that are left, and whether something behind the fifth message may be gone.
+    pytest.param((4, 5, 6), False, id="all"),
+    pytest.param((3, 4, 5, 6), False, id="all, and the chunk begins before"),
+    pytest.param((4, 6), False, id="all, with a record of the broker's own between"),
+    pytest.param((6, 7), True, id="not the end of the segment it was in"),
+    pytest.param((5, 6), True, id="perhaps all that is new"),
+]
+
+
+@pytest.mark.parametrize(("offsets", "gap"), RETAINED)
+async def test_overtaken_reader(
+    monkeypatch: pytest.MonkeyPatch,
+    offsets: tuple[int, ...],
+    gap: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """A reader that comes back when what it has seen is gone is told of a gap, however small it can be."""
+    kept = Kept(*offsets)
+    monkeypatch.setattr(feed_module, "source_on", kept.source_on)
+    monkeypatch.setattr(feed_module, "channel_on", kept.channel_on)
+    feed = StreamFeed("", "test feed", cast(Any, kept), "bulk")
+
+    pages = [page async for page in feed._pages(cast(Any, None), Position("e1", 5 * BATCH_ENTRIES_MAX - 1))]
+
+    assert kept.asked == 4
+    assert [number for page in pages for number in numbers(page.entries)] == [n for n in offsets if n > 4]
+    assert [page.gap for page in pages] == [gap, *(False for _ in pages[1:])]
+
+
+async def test_no_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the log cannot be seen the feed fails in time: another node may see it."""
+    monkeypatch.setattr(feed_module, "TAIL_SECONDS_MAX", 0.01)
+    unseen = StreamLog("a.log", Retention(3_600, 10**9, 300.0), Recorder(), Stats())
+    pages = StreamFeed("amqp://127.0.0.1:1/", "test feed", unseen, "bulk").follow(None)
+
+    with pytest.raises(LogUnavailableError, match="not up to date"):
+        async with asyncio.timeout(SECONDS_MAX):
+            await anext(pages)

@@ -155,6 +155,18 @@ async def test_nothing_is_unacked_once_all_is_settled(bus: Bus) -> None:
         assert source.oldest_unacked_at is None
 
 
+async def test_what_is_held_back_stays_unacked(bus: Bus) -> None:
+    """Deliveries behind the one that was acked, and read before others, are still the oldest unacked ones."""
+    async with attached(bus.connection, bus) as source:
+        await bus.put("alpha", b"first", b"held")
+        first, held = await read(source, 2)
+        await source.ack(first)
+        await bus.put("alpha", b"third")
+        (third,) = await read(source, 1)
+
+        assert source.oldest_unacked_at == held.received_at < third.received_at
+
+
 async def test_prefetch_bounds_what_is_in_hand(bus: Bus) -> None:
     """No more than `prefetch` deliveries are taken out of the queue before some are acked."""
     await bus.put("alpha", *numbered(30))

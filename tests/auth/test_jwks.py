@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from bridge.auth.jwks import (
     SourceRules,
     parse_jwks,
 )
+from bridge.auth.keys import key_from_pem
 from bridge.auth.readers import KeysUnreadableError, read_file, read_url
 from bridge.auth.tokens import TokenRules, TokenVerifier
 from bridge.core.errors import KeyMissing, TokenRejected
-from tests.auth.issuer import NOW, RULES, issued, jwk, jwks
+from tests.auth.issuer import NOW, RULES, issued, jwk, jwks, public_pem
 from tests.auth.key_server import KeyServer, key_server
 
 SOURCE = SourceRules(refresh_seconds=600.0, refetch_seconds_min=10.0, wait_seconds_max=5.0)
@@ -117,6 +119,17 @@ async def test_rotation(server: KeyServer, clock: Clock) -> None:
         assert await identify(verifier, new) == "u1"
         clock.now += SOURCE.refetch_seconds_min
         assert await reason(verifier, old) == "unknown_key"  # Though it was verified and remembered before.
+
+
+async def test_rotation_beside_a_key_without_a_name(server: KeyServer, clock: Clock) -> None:
+    """A key that the settings hold without a name is tried, and does not keep a new one from being found."""
+    rules = replace(NO_KEYS, keys=(key_from_pem(public_pem("P-256", 2)),))
+    async with verifying(server, clock, rules) as (verifier, _):
+        assert await identify(verifier, issued("ES256", "P-256", 2, kid="any")) == "u1"
+        server.answer = jwks(OLD, NEW)
+        clock.now += SOURCE.refetch_seconds_min
+        assert await identify(verifier, issued("ES256", "P-256", 1, kid="new")) == "u1"
+        assert await reason(verifier, issued("ES256", "P-256", 1, kid="other")) == "bad_signature"
 
 
 async def test_keys_are_refreshed(server: KeyServer) -> None:

@@ -123,6 +123,26 @@ def test_no_identity_is_a_hash(nothing: object) -> None:
     assert opened({**EVENT, "eventId": nothing}, routing_key="quota.alert").event_id != event_id
 
 
+def test_neither_identity_nor_time() -> None:
+    """An event without an id and a time is known by its arrival: equal ones, even of one read, are two."""
+    undated = {"userId": "u1"}
+    event_id = opened(undated, received_at=1.0, tag=1).event_id
+
+    assert opened(undated, received_at=1.0, tag=1).event_id == event_id
+    assert opened(undated, received_at=1.0, tag=2).event_id != event_id
+    assert opened(undated, received_at=2.0, tag=1).event_id != event_id
+
+
+def test_time_outside_of_the_body_tells_events_apart() -> None:
+    """Equal bodies with different times in their AMQP properties are two events; with one time, they are one."""
+    undated = {"userId": "u1"}
+    nine, ten = datetime(2026, 11, 21, 9, tzinfo=UTC), datetime(2026, 11, 21, 10, tzinfo=UTC)
+    event_id = opened(undated, timestamp=nine, tag=1).event_id
+
+    assert opened(undated, timestamp=nine, tag=2).event_id == event_id
+    assert opened(undated, timestamp=ten, tag=1).event_id != event_id
+
+
 def test_the_hash_keeps_key_and_body_apart() -> None:
     """What moves from the end of the routing key to the start of the body is another event."""
     one = opened(b' {"a":1}', routing_key="quota.updated").event_id

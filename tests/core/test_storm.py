@@ -36,6 +36,13 @@ def passed(over: Storms[int], count: int, now: float = 100.0, **changes: object)
     return [over.rule(entry(number, **changes), number, now).passes for number in range(count)]  # type: ignore[arg-type] # as entry
 
 
+def test_types_without_a_ceiling() -> None:
+    """What is exempt passes, however much it is and whatever else is set."""
+    over: Storms[int] = Storms(Ceilings(1.0, {"quota.updated": 1.0}, frozenset({"quota.updated"})))
+
+    assert passed(over, 50) == [True] * 50
+
+
 def test_ceiling() -> None:
     """A second's worth passes at once, then one per interval."""
     over = storms(2.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -64,6 +65,21 @@ async def test_two_schemas(empty: Connection) -> None:
 
     assert await version_of(empty, "other") == 0
     assert await migrate(empty, "other") != []
+
+
+async def test_schema_of_its_own(bare: str, empty: Connection) -> None:
+    """Whoever owns the schema can migrate, without a right to create any."""
+    role = f"bridge_{uuid4().hex[:8]}"
+    await empty.execute(f"CREATE ROLE {role}; CREATE SCHEMA {SCHEMA} AUTHORIZATION {role}")
+    connection = await asyncpg.connect(bare)
+    try:
+        await connection.execute(f"SET SESSION AUTHORIZATION {role}")
+        assert await migrate(connection, SCHEMA) != []
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await migrate(connection, "other")
+    finally:
+        await connection.close()
+        await empty.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_many_at_once(bare: str) -> None:

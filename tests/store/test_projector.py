@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -12,6 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.core.entry import Position
+from bridge.core.errors import LogUnavailableError
+from bridge.core.feed import Page
 from bridge.core.stats import Stats
 from bridge.store import projection, projector
 from bridge.store.connecting import Connection
@@ -128,6 +130,29 @@ async def test_one_at_a_time(url: str, sql: Connection) -> None:
             assert len(holders) == 1
 
     assert await found(sql) == [("u1", payload(event_id)) for event_id in "abc"]
+
+
+class UnseenFeed(MemoryFeed):
+    """The log of a node that is cut off from it."""
+
+    async def follow(self, after: Position | None) -> AsyncGenerator[Page]:
+        """Fail, as the node's own log does."""
+        for page in list[Page]():
+            yield page
+        raise LogUnavailableError(f"nothing after {after} can be read")
+
+
+async def test_node_that_does_not_see_the_log(url: str, sql: Connection) -> None:
+    """A node that has the database and not the log lets another project."""
+    unseen = UnseenFeed(lambda _: True)
+    async with (
+        serving(rules(url), feed=unseen) as first,
+        serving(rules(url), feed=feed_of(logged(1, "a", "u1"))),
+    ):
+        await reached(sql, "e1", 1)
+        await eventually(lambda: "standing by" in first.health()[-1].detail)
+
+    assert await found(sql) == [("u1", payload("a"))]
 
 
 async def test_killed_in_the_middle(url: str, sql: Connection) -> None:

@@ -84,14 +84,17 @@ async def test_answer_that_does_not_come(knows: Authority) -> None:
 
 async def test_answer_that_fails(knows: Authority) -> None:
     """A fault of whoever is asked is not a yes, and ends nothing but the question."""
-    knows.trouble = RuntimeError("a fault")
+    knows.trouble = RuntimeError("a fault")  # Its text may quote anything, and is not logged.
     async with (
         running(sources=Sources(grants=knows)) as node,
         member(node) as c,
     ):
         error = await ask(c, "subscribe", id=1, rooms=["lock:1"])
         assert (error["type"], error["data"]["code"]) == ("error", "unavailable")
-        assert node.diary.told("ws.answer_failed") == [{"asked": "WhoMay"}]
+        (line,) = node.diary.told("ws.answer_failed")
+        assert (line["asked"], line["error"]) == ("WhoMay", "RuntimeError")
+        assert line["where"].rpartition(" > ")[2].startswith("authority.py:")
+        assert "a fault" not in str(node.diary.lines)
 
         knows.trouble = None
         assert (await ask(c, "subscribe", id=2, rooms=["lock:1"]))["data"]["rooms"] == ["lock:1"]
@@ -311,3 +314,16 @@ async def test_counts_that_wait() -> None:
         while (message := frames[-1].message)["type"] != "unread" or message["data"]["unread"] != 99:
             frames.append(await raw.frame())
         assert {frame.message["type"] for frame in frames} == {"connected", "unread"}
+
+
+async def test_count_that_changes_while_it_is_asked_for(knows: Authority) -> None:
+    """A count that is told before the answer is there is not lost: `connected` has it."""
+    knows.let_go.clear()
+    async with running(sources=sources(knows)) as node, client(node, f"?token={token()}") as c:
+        await waiting(node)
+        node.server.audience.tell("u1", Unread(7))
+        knows.let_go.set()
+
+        assert (await receive(c))["data"]["unread"] == 7
+        node.server.audience.tell("u1", Unread(8))
+        assert await receive(c) == {"type": "unread", "data": {"unread": 8}}
