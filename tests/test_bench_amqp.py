@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, strategies as st
+from pamqp import commands, frame, header
+
 from benchmarks.amqp.bare import tape
 from benchmarks.amqp.bus import Bus
 from benchmarks.amqp.client import BrokerError, Client
@@ -26,9 +29,6 @@ from benchmarks.amqp.frames import (
     FrameReader,
     number_in,
 )
-from hypothesis import given, strategies as st
-from pamqp import commands, frame, header
-
 from benchmarks.children import Child
 from benchmarks.subject import plan
 from bridge.core.catalogue import Catalogue

@@ -293,6 +293,13 @@ def _domain_problems(table: DomainTable) -> Iterator[str]:
         yield from (f"{within}{problem}" for problem in _event_problems(table, event))
 
 
+def _durable_problems(event: EventTable) -> Iterator[str]:
+    if _OWN_ROOM not in event.targets:
+        yield f": it is durable, but goes to no user's own room; add {_OWN_ROOM!r} to targets"
+    if event.age_seconds_max is not None:
+        yield ": it is durable, and so cannot become too old; leave out age_seconds_max"
+
+
 def _event_problems(table: DomainTable, event: EventTable) -> Iterator[str]:
     """Yield what is wrong with an event type, each to follow its name."""
     if not is_name(event.name):
@@ -300,10 +307,8 @@ def _event_problems(table: DomainTable, event: EventTable) -> Iterator[str]:
     elif not any(topic_matches(topic, event.name) for topic in table.topics):
         topic = f"{event.name.partition('.')[0]}.#"
         yield f": no topic of the domain covers the name; add {topic!r} to topics"
-    if event.durable and _OWN_ROOM not in event.targets:
-        yield f": it is durable, but goes to no user's own room; add {_OWN_ROOM!r} to targets"
-    if event.durable and event.age_seconds_max is not None:
-        yield ": it is durable, and so cannot become too old; leave out age_seconds_max"
+    if event.durable:
+        yield from _durable_problems(event)
     yield from (
         f": alias {alias!r} cannot be a routing key; write it without white space, '*' and '#'"
         for alias in event.aliases

@@ -134,7 +134,7 @@ def test_neither_identity_nor_time() -> None:
 
 
 def test_time_outside_of_the_body_tells_events_apart() -> None:
-    """Equal bodies with different times in their AMQP properties are two events; with one time, they are one."""
+    """Equal bodies with different times in their AMQP properties are two events; with the same, one."""
     undated = {"userId": "u1"}
     nine, ten = datetime(2026, 11, 21, 9, tzinfo=UTC), datetime(2026, 11, 21, 10, tzinfo=UTC)
     event_id = opened(undated, timestamp=nine, tag=1).event_id
