@@ -15,7 +15,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ import jwt
 
 from benchmarks.client import Client, OpenFailedError
 from benchmarks.counting import READ_BYTES, Counting, SlowReading, say
-from benchmarks.machine import allow_files
+from benchmarks.machine import Cpu, allow_files
 from benchmarks.peers.openings import OPENINGS, Opening, greeted
 from benchmarks.wire import upgrade
 
@@ -42,6 +42,7 @@ RECEIVE_BUFFER_BYTES = 1  # The kernel takes its minimum instead, 2,304 bytes.
 class Plan:
     """What to open. `{index}` in `path` and `user` is the number of the socket.
 
+    With `users` the sockets are those of so many users, in turns, and `{index}` in `user` is the user's.
     `rooms` is the token's rooms claim; without a `secret` there is no token. `greetings` is how many
     data frames a socket gets before it counts as open, unless `opening` names another way in.
     `deflate` offers compression. `watched` keeps the time at which each event came. Sockets with a
@@ -54,6 +55,7 @@ class Plan:
     path: str
     secret: str = ""
     user: str = "load-{index}"
+    users: int | None = None
     rooms: tuple[str, ...] = ()
     greetings: int = 1
     opening: str = ""
@@ -65,7 +67,7 @@ class Plan:
         """Return the upgrade request of a socket, with a token of its own (HS256)."""
         token = ""
         if self.secret:
-            user = self.user.format(index=index)
+            user = self.user.format(index=index % self.users if self.users else index)
             claims = {"sub": user, "exp": int(time.time()) + TOKEN_SECONDS, "rooms": list(self.rooms)}
             token = jwt.encode(claims, self.secret, algorithm="HS256")
         return upgrade(
@@ -75,6 +77,10 @@ class Plan:
             subprotocol=self.way_in.subprotocol,
             deflate=self.deflate,
         )
+
+    def requests(self) -> list[bytes]:
+        """Return the upgrade requests of all sockets. Signing their tokens takes a while."""
+        return [self.request(index) for index in range(self.sockets)]
 
     @property
     def way_in(self) -> Opening:
@@ -90,17 +96,20 @@ def _sources() -> Iterator[str]:
     yield from (f"127.0.0.{last}" for last in range(1, 1 + SOURCES_MAX))
 
 
-def open_clients(plan: Plan, seconds_max: float = OPEN_SECONDS_MAX) -> list[Client]:
+def open_clients(
+    plan: Plan, seconds_max: float = OPEN_SECONDS_MAX, *, requests: Sequence[bytes] | None = None
+) -> list[Client]:
     """Open every socket of a plan and wait until each was greeted.
+
+    `requests` are the plan's, if they are there already.
 
     Raises:
         OpenFailedError: not all could be opened in time.
     """
     if plan.sockets + FILES_SPARE > allow_files():
         raise OpenFailedError(f"{plan.sockets} sockets are more than this process may open (ulimit -n)")
-    requests = [
-        plan.request(index) for index in range(plan.sockets)
-    ]  # Before time counts: tokens are signed.
+    if requests is None:
+        requests = plan.requests()
     deadline = time.monotonic() + seconds_max
     sources = _sources()
     source = next(sources)
@@ -163,17 +172,20 @@ def _advance(client: Client, epoll: select.epoll, buffer: bytearray) -> bool:
 def main() -> None:
     """Open the sockets, then count."""
     plan = Plan(**json.loads(sys.argv[1]))
-    began = time.monotonic()
+    requests = plan.requests()  # Before time counts: tokens are signed.
+    began, before = time.monotonic(), Cpu.now()
     try:
-        clients = open_clients(plan)
+        clients = open_clients(plan, requests=requests)
     except OpenFailedError as exc:
         say(error=str(exc))
         return
+    seconds = time.monotonic() - began
     say(
         sockets=len(clients),
         frames=sum(client.frames for client in clients),
         deflate=sum(client.deflate for client in clients),
-        seconds=time.monotonic() - began,
+        seconds=seconds,
+        busy=sum(Cpu.now().since(before)) / seconds,
     )
     if plan.read_bytes_per_second is not None:
         SlowReading(clients, plan.read_bytes_per_second).run()

@@ -12,6 +12,8 @@ _KEY = base64.b64encode(b"0123456789abcdef").decode()  # Nobody here needs a non
 _CONTROL = 0x08  # The bit of an opcode that tells control frames from data (section 5.2).
 _LENGTH_16, _LENGTH_64 = 126, 127
 _FIN_TEXT, _FIN_BINARY, _MASKED = 0x81, 0x82, 0x80
+_FIN, _OPCODE, _CLOSE = 0x80, 0x0F, 0x08
+_CODE_BYTES, _NO_CODE = 2, 1005
 _RSV1 = 0x40  # Of the first byte of a compressed message (RFC 7692 section 6).
 
 
@@ -49,6 +51,22 @@ def client_frame(payload: bytes, *, binary: bool = False) -> bytes:
         bytes([_MASKED | size]) if size < _LENGTH_16 else bytes([_MASKED | _LENGTH_16]) + size.to_bytes(2)
     )
     return bytes([_FIN_BINARY if binary else _FIN_TEXT]) + length + bytes(4) + payload
+
+
+def close_code(data: bytes, position: int, end: int) -> int | None:
+    """Return the code of the close frame between two positions, None if it is another frame.
+
+    A close frame without a code counts as 1005 (RFC 6455 section 7.1.5).
+    """
+    if data[position] & _OPCODE != _CLOSE:
+        return None
+    code = data[position + 2 : end][:_CODE_BYTES]
+    return int.from_bytes(code) if len(code) == _CODE_BYTES else _NO_CODE
+
+
+def client_close(code: int) -> bytes:
+    """Return a client's close frame. Its mask is zero."""
+    return bytes([_FIN | _CLOSE, _MASKED | _CODE_BYTES]) + bytes(4) + code.to_bytes(_CODE_BYTES)
 
 
 class FrameCounter:

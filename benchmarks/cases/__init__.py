@@ -9,13 +9,17 @@ from benchmarks.cases import (
     cluster,
     compression,
     fanout,
+    grants,
     growth,
     handshake,
+    handshake_users,
     ingest,
     latency,
+    limiter,
     memory,
     queue,
     resume,
+    revocation,
     sizes,
     slow_readers,
 )
@@ -37,6 +41,10 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "cluster": cluster.run,
     "resume": resume.run,
     "resume-10k": partial(resume.run, sockets=10_000),
+    "revocation": revocation.run,
+    "grants": grants.run,
+    "limiter": limiter.run,
+    "handshake-users": handshake_users.run,
 }
 
 # Short ones whose bars need no peer and no broker: `make bench-check`.

@@ -200,6 +200,13 @@ class Subject:
             "closed": {str(code): count for code, count in stats.closes.items()},
         }
 
+    async def answers(self) -> dict[str, int]:
+        """Answer with how many questions about users and grants were asked, and how many remembered."""
+        return {
+            f"{about} {source}": count
+            for (about, source), count in self._bridge.stats.database_answers.items()
+        }
+
     async def cpu(self) -> dict[str, float]:
         """Answer with the CPU time used so far."""
         return Cpu.now()._asdict()
@@ -228,11 +235,15 @@ async def whole(bridge: Bridge) -> AsyncIterator[int]:
 
 
 async def becomes_ready(bridge: Bridge) -> bool:
-    """Wait until a bridge consumes; tell whether it did in time."""
+    """Wait until a bridge consumes, and has its database; tell whether it did in time."""
     deadline = time.monotonic() + READY_SECONDS_MAX
-    while not bridge.ready and time.monotonic() < deadline:  # noqa: ASYNC110 - asked for, as by operators
+    while not _is_well(bridge) and time.monotonic() < deadline:  # noqa: ASYNC110 - asked for, as by operators
         await asyncio.sleep(POLL_SECONDS)
-    return bridge.ready
+    return _is_well(bridge)
+
+
+def _is_well(bridge: Bridge) -> bool:
+    return all(part.ok for part in bridge.health())
 
 
 def _tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -268,6 +279,7 @@ async def main() -> None:
                 "stream": subject.stream,
                 "settle": subject.settle,
                 "overflow": subject.overflow,
+                "answers": subject.answers,
                 "cpu": subject.cpu,
             },
             port=port,

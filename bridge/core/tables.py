@@ -305,8 +305,7 @@ def _event_problems(table: DomainTable, event: EventTable) -> Iterator[str]:
     if not is_name(event.name):
         yield ": the name is not of the form entity.action in lower case; rename it"
     elif not any(topic_matches(topic, event.name) for topic in table.topics):
-        topic = f"{event.name.partition('.')[0]}.#"
-        yield f": no topic of the domain covers the name; add {topic!r} to topics"
+        yield f": no topic of the domain covers the name; add {event.name.partition('.')[0] + '.#'!r} to topics"
     if event.durable:
         yield from _durable_problems(event)
     yield from (
