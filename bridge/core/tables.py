@@ -305,7 +305,8 @@ def _event_problems(table: DomainTable, event: EventTable) -> Iterator[str]:
     if not is_name(event.name):
         yield ": the name is not of the form entity.action in lower case; rename it"
     elif not any(topic_matches(topic, event.name) for topic in table.topics):
-        yield f": no topic of the domain covers the name; add {event.name.partition('.')[0] + '.#'!r} to topics"
+        topic = f"{event.name.partition('.')[0]}.#"
+        yield f": no topic of the domain covers the name; add {topic!r} to topics"
     if event.durable:
         yield from _durable_problems(event)
     yield from (
@@ -318,8 +319,7 @@ def _event_problems(table: DomainTable, event: EventTable) -> Iterator[str]:
         if problem := _field_problem(field, seen):
             yield f", field {field.name!r}: {problem}"
         seen.add(field.name)
-    fields = {field.name: field for field in event.declared}
-    fields[_USER] = FieldTable(_USER, "id", optional=False)
+    fields = {field.name: field for field in (*event.declared, FieldTable(_USER, "id", optional=False))}
     for template in event.targets:
         if problem := _target_problem(template, fields):
             yield f", target {template!r}: {problem}"
