@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 COMPILE := $(PYTHON) -m uv pip compile pyproject.toml --extra postgres --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help venv run demo test check fmt chaos bench lock clean
+.PHONY: help venv run demo test check fmt client chaos bench lock clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,10 @@ fmt: venv ## Format, and repair what can be repaired.
 	$(PYTHON) -m ruff format
 	$(PYTHON) -m ruff check --fix
 
+client: venv ## Install, build and test the browser client. Needs Node.js 20 or later with npm.
+	cd clients/typescript && npm ci && npm run build && npm run check && npm test
+	cd clients/typescript && npm run test:live && npm run test:browser
+
 chaos: venv ## Break things on purpose and count every event. ARGS='--short' plays it small.
 	$(PYTHON) -m tests.chaos $(ARGS)
 
@@ -45,5 +49,5 @@ lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrad
 
 clean: ## Remove caches, build results and .run. Not .venv.
 	@if [ -e .run/lock ] && ! flock --nonblock .run/lock true; then echo "Stop 'make run' first."; exit 1; fi
-	rm -rf .run dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
+	rm -rf .run dist clients/typescript/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
 	find bridge consumers devel benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

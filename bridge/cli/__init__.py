@@ -7,7 +7,7 @@ import logging
 import typer
 
 from bridge import __version__
-from bridge.cli import check, dead, explain, publish, serve, tail, token
+from bridge.cli import check, dead, explain, export, publish, serve, tail, token
 
 app = typer.Typer(
     name="cloudphone-bridge",
@@ -40,6 +40,7 @@ app.command("publish")(publish.publish)
 app.command("tail")(tail.tail)
 app.command("explain")(explain.explain)
 app.add_typer(dead.app, name="dead")
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:
