@@ -7,7 +7,7 @@ COMPILE := $(PYTHON) -m uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
 PEERS := benchmarks/peers
 
-.PHONY: help venv run demo test check fmt chaos fuzz bench bench-peers bench-check lock clean
+.PHONY: help venv run demo test check fmt client chaos fuzz bench bench-peers bench-check lock clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,10 @@ fmt: venv ## Format, and repair what can be repaired.
 	$(PYTHON) -m ruff format
 	$(PYTHON) -m ruff check --fix
 
+client: venv ## Install, build and test the browser client. Needs Node.js 20 or later with npm.
+	cd clients/typescript && npm ci && npm run build && npm run check && npm test
+	cd clients/typescript && npm run test:live && npm run test:browser
+
 chaos: venv ## Break things on purpose and count every event. ARGS='--short' plays it small.
 	$(PYTHON) -m tests.chaos $(ARGS)
 
@@ -57,5 +61,5 @@ lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrad
 
 clean: ## Remove caches, build results and .run. Not .venv.
 	@if [ -e .run/lock ] && ! flock --nonblock .run/lock true; then echo "Stop 'make run' first."; exit 1; fi
-	rm -rf .run dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
+	rm -rf .run dist clients/typescript/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
 	find bridge consumers devel benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

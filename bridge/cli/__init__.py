@@ -7,7 +7,7 @@ import logging
 import typer
 
 from bridge import __version__
-from bridge.cli import check, dead, disconnect, explain, migrate, publish, serve, tail, token
+from bridge.cli import check, dead, disconnect, explain, export, migrate, publish, serve, tail, token
 
 app = typer.Typer(
     name="cloudphone-bridge",
@@ -42,6 +42,7 @@ app.command("disconnect")(disconnect.disconnect)
 app.command("tail")(tail.tail)
 app.command("explain")(explain.explain)
 app.add_typer(dead.app, name="dead")
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:
