@@ -108,7 +108,7 @@ async def bus(settings: Settings) -> AsyncIterator[Bus]:
     try:
         connection = await connect(settings.amqp.url.get_secret_value(), "bridge command")
     except CONNECT_ERRORS as exc:
-        fail(f"RabbitMQ does not answer ({type(exc).__name__}: {exc}). Try: bridge check")
+        fail(f"RabbitMQ does not answer ({type(exc).__name__}: {exc}). Try: python -m bridge check")
     async with connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         yield Bus(topology, connection, channel, Publisher(topology.names, channel))

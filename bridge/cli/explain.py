@@ -70,7 +70,9 @@ def _goes_there(event_type: EventType, room: str) -> tuple[bool, str]:
     wanted = parse_room(room)
     event = sample(event_type)
     kinds = {parsed.kind: parsed for target in event.targets() if (parsed := parse_room(target))}
-    rooms = ", ".join(f"{parsed.kind}:…" if parsed.id else parsed.kind for parsed in kinds.values())
+    rooms = (
+        ", ".join(f"{parsed.kind}:…" if parsed.id else parsed.kind for parsed in kinds.values()) or "no room"
+    )
     if wanted is None or wanted.kind not in kinds:
         return False, f"goes to {rooms}, not to {room}"
     if wanted.kind == "role" and kinds["role"].id != wanted.id:

@@ -29,7 +29,7 @@ def migrate() -> None:
     except SchemaTooNewError as exc:
         fail(str(exc))
     except FAULTS as exc:
-        fail(f"PostgreSQL: {reason(exc)}. Nothing was changed. Try: bridge check")
+        fail(f"PostgreSQL: {reason(exc)}. Nothing was changed. Try: python -m bridge check")
     for step in steps:
         console.print(f"done {step}", soft_wrap=True)
     console.print(f"the tables in {rules.schema} are up to date", soft_wrap=True)

@@ -48,7 +48,8 @@ def publish(
     run(_publish(settings, delivery))
     console.print(f"published {event_type}, message_id {delivery.message_id}", markup=False, soft_wrap=True)
     for entry in verdict.entries:
-        console.print(f"  {entry.key.event_type} → {', '.join(entry.targets)}", markup=False, soft_wrap=True)
+        rooms = ", ".join(entry.targets) or "no room"
+        console.print(f"  {entry.key.event_type} → {rooms}", markup=False, soft_wrap=True)
     if verdict.refused is not None:
         errors.print(f"  it will be dead-lettered: {verdict.refused.message}", markup=False, soft_wrap=True)
 

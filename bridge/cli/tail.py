@@ -61,7 +61,7 @@ def _show(delivery: Delivery, verdict: Verdict) -> None:
     match verdict.fate:
         case Fate.LOGGED:
             for entry in verdict.entries:
-                rooms = escape(", ".join(entry.targets))
+                rooms = escape(", ".join(entry.targets) or "no room")
                 event_type = entry.key.event_type
                 _line(f"{at} [green]{event_type}[/green] {escape(verdict.event_id)} → {rooms}")
         case Fate.DEAD if verdict.refused is not None:

@@ -18,7 +18,7 @@ _REMEDIES = {
     "28": "correct user and password in database.url / DATABASE_URL, or pg_hba.conf on the server",
     "3D": "correct the name of the database in database.url / DATABASE_URL, or create it",
     "42501": "GRANT the user of database.url what it lacks",
-    "42": "correct the query: its tables, columns and types; bridge check again",
+    "42": "correct the query: its tables, columns and types; python -m bridge check again",
     "53": "the server has no connection left: raise its max_connections, or lower database.connections_max",
     "57": "it is starting or stopping; check again in a moment",
 }
