@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
-import jiter
 import typer
 from rich.markup import escape
 
@@ -13,8 +11,8 @@ from bridge.cli.common import catalogue_or_exit, console, fail, settings_or_exit
 from bridge.core.access import ASK, AccessRules, Principal
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.errors import Refused
-from bridge.core.event import BaseEvent
 from bridge.core.rooms import parse_room
+from bridge.core.schema import sample
 
 
 def explain(
@@ -78,15 +76,6 @@ def _goes_there(event_type: EventType, room: str) -> tuple[bool, str]:
     if wanted.kind == "role" and kinds["role"].id != wanted.id:
         return False, f"goes to role:{kinds['role'].id}, not to {room}"
     return True, f"goes to {rooms}; to {room} when the event names it"
-
-
-def sample(event_type: EventType) -> BaseEvent:
-    """Return an event of this type made from its example."""
-    payload = {"userId": "u1", "timestamp": "2026-01-01T00:00:00Z", **event_type.model.EXAMPLE}
-    # As ingest reads it: numbers are exact decimals.
-    return event_type.model.model_validate(
-        jiter.from_json(json.dumps(payload).encode(), float_mode="decimal")
-    )
 
 
 def _line(good: bool, text: str) -> None:
