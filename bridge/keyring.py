@@ -33,7 +33,8 @@ def token_rules_of(settings: Settings) -> TokenRules:
     }
     for name, secret in secrets.items():
         try:
-            keys.append(key_from_secret(secret, auth.algorithm))
+            made = key_from_secret(secret, auth.algorithm)
+            keys.append(made if name == "secret" else made.only_verifying())
         except KeyUnusableError as unusable:
             problems.append(f"auth.{name}: {unusable}")
     for number, key in enumerate(auth.key):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jwt
@@ -56,6 +56,10 @@ class Key:
     def verifies(self, signed: bytes, signature: bytes) -> bool:
         """Tell whether the signature is by this key."""
         return bool(self._method.verify(signed, self._public, signature))
+
+    def only_verifying(self) -> Key:
+        """Return the key as one that signs nothing more."""
+        return replace(self, _private=None)
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Return a token with these claims. The key must be one that `signs`."""

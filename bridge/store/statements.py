@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 PLACE = "{schema}"
+REMOVED = "{removed}"  # Where the end that all sweeps share belongs.
 
 
 class Migration(NamedTuple):
@@ -23,8 +24,14 @@ def quoted(identifier: str) -> str:
 
 def statement(name: str, schema: str) -> str:
     """Return the statement of `sql/{name}.sql`, for tables in this schema."""
-    text = files("bridge.store").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    text = _text(name)
+    if REMOVED in text:
+        text = text.replace(REMOVED, _text("removed").partition("\n")[2])  # Without its comment.
     return text.replace(PLACE, quoted(schema))
+
+
+def _text(name: str) -> str:
+    return files("bridge.store").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
 def migrations(schema: str) -> list[Migration]:
