@@ -15,6 +15,8 @@ from logging import DEBUG
 from typing import Protocol
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.core.catalogue import Domain
 from bridge.core.dedupe import Once
@@ -63,8 +65,7 @@ class DeadLetters(Protocol):
         """
 
 
-@dataclass(slots=True, eq=False)
-class _Settling:
+class _Settling(Struct, eq=False):
     """A delivery on its way to its ack."""
 
     delivery: Delivery
@@ -187,7 +188,7 @@ class Ingest:
             return
         new = [entry for entry in verdict.entries if self.once.claim(entry.key, logged_at)]
         if not new:
-            one.verdict = verdict._replace(fate=Fate.DUPLICATE, entries=())
+            one.verdict = replace(verdict, fate=Fate.DUPLICATE, entries=())
         for entry in new:
             if not self.ceilings or self._withstands(entry, one, now):
                 claimed.append(entry)

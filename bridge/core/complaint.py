@@ -21,8 +21,8 @@ _TYPES = {
     "datetime_type": "an ISO 8601 time as text",
     "decimal_type": "a number or a number in quotes",
     "dict_type": "a JSON object",
+    "float_type": _NUMBER,
     "int_type": "a whole number, without quotes",
-    "is_instance_of": _NUMBER,  # A strict Decimal.
     "list_type": "a list",
     "model_type": "a JSON object",
     "string_type": "text",

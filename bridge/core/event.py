@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeGuard
 
 from pydantic import (
     BaseModel,
@@ -22,10 +22,10 @@ from pydantic import (
     Strict,
     StringConstraints,
     ValidatorFunctionWrapHandler,
-    WithJsonSchema,
     WrapValidator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticKnownError
 
 from bridge.core.rooms import ROOM_ID_PATTERN, user_room
 
@@ -34,13 +34,14 @@ MONEY_DIGITS_MAX, MONEY_PLACES_MAX = 38, 18
 MONEY_TEXT_CHARACTERS_MAX = 64
 _ODD_IN_AMOUNT = re.compile(r"[^0-9A-Za-z+.\-]", re.ASCII)  # Letters: an exponent, NaN; pydantic tells.
 IDENTIFIER_CHARACTERS_MAX = 255
-_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+# What JavaScript writes, and nearly everybody sends; `iso_utc` writes the same.
+_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # How every one begins.
 
 
 def _utc_time(value: object, parse: ValidatorFunctionWrapHandler) -> datetime:
-    """Read a time. What nearly everybody sends, JavaScript's own form, needs no more than Python for that."""
-    if isinstance(value, str) and _PLAIN_TIME.fullmatch(value):
+    """Read a time. One in the usual form needs no more than Python for that."""
+    if is_iso_utc(value):
         try:
             return datetime.fromisoformat(value)
         except ValueError:
@@ -70,6 +71,11 @@ def iso_utc(value: datetime) -> str:
     return f"{value.isoformat(timespec='milliseconds')[:-6]}Z"  # Without "+00:00".
 
 
+def is_iso_utc(text: object) -> TypeGuard[str]:
+    """Tell whether a time that has been read was written just as `iso_utc` would write it."""
+    return isinstance(text, str) and _PLAIN_TIME.fullmatch(text) is not None
+
+
 def _plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Turn the exact decimals of the JSON reader into floats inside free-form JSON."""
     match value:
@@ -81,6 +87,15 @@ def _plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
             return [_plain_numbers(inner) for inner in value]
         case _:
             return value
+
+
+def _plain_float(value: object) -> object:
+    """Turn an exact decimal of the JSON reader into a float; leave whole numbers to the type beside it."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, int):
+        raise PydanticKnownError("float_type")
+    return value
 
 
 def _money_text(value: Decimal) -> str:
@@ -144,15 +159,13 @@ Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0, le=2**53)]
 """A whole number, not negative, exact in a browser."""
 
-# Text is refused although pydantic's own schema of a decimal would allow it.
-_Exact = Annotated[
-    Decimal, Strict(), PlainSerializer(float, return_type=float), WithJsonSchema({"type": "number"})
-]
-_Fraction = Annotated[_Exact, Field(ge=-(2**53), le=2**53)]
-Number = Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)] | _Fraction
-"""A measured number; read exactly, written as a JSON number."""
+_Float = Annotated[float, BeforeValidator(_plain_float), Strict()]
+Number = (
+    Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)] | Annotated[_Float, Field(ge=-(2**53), le=2**53)]
+)
+"""A measured number, written as it came."""
 
-Percent = Annotated[int, Strict(), Field(ge=0, le=100_000)] | Annotated[_Exact, Field(ge=0, le=100_000)]
+Percent = Annotated[int, Strict(), Field(ge=0, le=100_000)] | Annotated[_Float, Field(ge=0, le=100_000)]
 """A percentage, 100 being the whole; more than 100 is possible when a limit is exceeded."""
 
 Money = Annotated[
