@@ -13,23 +13,27 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, TypeGuard
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     PlainSerializer,
+    SerializeAsAny,
     Strict,
     StringConstraints,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticKnownError
 
 from bridge.core.rooms import ROOM_ID_PATTERN, user_room
 
 TEXT_CHARACTERS_MAX = 4096
+SAFE_MAX = 2**53 - 1  # Exact in a browser: Number.MAX_SAFE_INTEGER of ECMAScript.
+PERCENT_MAX = 100_000
 MONEY_DIGITS_MAX, MONEY_PLACES_MAX = 38, 18
 MONEY_TEXT_CHARACTERS_MAX = 64
 _ODD_IN_AMOUNT = re.compile(r"[^0-9A-Za-z+.\-]", re.ASCII)  # Letters: an exponent, NaN; pydantic tells.
@@ -89,15 +93,6 @@ def _plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
             return value
 
 
-def _plain_float(value: object) -> object:
-    """Turn an exact decimal of the JSON reader into a float; leave whole numbers to the type beside it."""
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, int):
-        raise PydanticKnownError("float_type")
-    return value
-
-
 def _money_text(value: Decimal) -> str:
     return format(value, "f")
 
@@ -150,22 +145,43 @@ Text = Annotated[str, Strict(), StringConstraints(max_length=TEXT_CHARACTERS_MAX
 Identifier = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=IDENTIFIER_CHARACTERS_MAX)]
 """An identifier that names no room: 1–255 characters of any kind."""
 
-Code = Text | Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)]
+Code = Text | Annotated[int, Strict(), Field(ge=-SAFE_MAX, le=SAFE_MAX)]
 """A code or version of somebody else's numbering: text or a whole number, passed on as it came."""
 
 Flag = Annotated[bool, Strict()]
 """True or false, and nothing that could be taken for it."""
 
-Count = Annotated[int, Strict(), Field(ge=0, le=2**53)]
+Count = Annotated[int, Strict(), Field(ge=0, le=SAFE_MAX)]
 """A whole number, not negative, exact in a browser."""
 
-_Float = Annotated[float, BeforeValidator(_plain_float), Strict()]
-Number = (
-    Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)] | Annotated[_Float, Field(ge=-(2**53), le=2**53)]
-)
+
+def _as_number(least: int, most: int) -> WithJsonSchema:
+    """Describe a decimal as the number that it is in JSON: pydantic would allow text as well."""
+    return WithJsonSchema({"type": "number", "minimum": least, "maximum": most})
+
+
+# Whole numbers and floats are checked and written without a call of Python. Exact decimals come only from the
+# JSON of an event that holds money as well.
+Number = SerializeAsAny[
+    Annotated[int, Strict(), Field(ge=-SAFE_MAX, le=SAFE_MAX)]
+    | Annotated[float, Strict(), Field(ge=-SAFE_MAX, le=SAFE_MAX)]
+    | Annotated[
+        Decimal,
+        Strict(),
+        Field(ge=-SAFE_MAX, le=SAFE_MAX),
+        AfterValidator(float),
+        _as_number(-SAFE_MAX, SAFE_MAX),
+    ]
+]
 """A measured number, written as it came."""
 
-Percent = Annotated[int, Strict(), Field(ge=0, le=100_000)] | Annotated[_Float, Field(ge=0, le=100_000)]
+Percent = SerializeAsAny[
+    Annotated[int, Strict(), Field(ge=0, le=PERCENT_MAX)]
+    | Annotated[float, Strict(), Field(ge=0, le=PERCENT_MAX)]
+    | Annotated[
+        Decimal, Strict(), Field(ge=0, le=PERCENT_MAX), AfterValidator(float), _as_number(0, PERCENT_MAX)
+    ]
+]
 """A percentage, 100 being the whole; more than 100 is possible when a limit is exceeded."""
 
 Money = Annotated[
