@@ -108,7 +108,9 @@ def test_examples() -> None:
         assert message["examples"], (channel, name)
         Draft7Validator.check_schema(message["payload"])
         for example in message["examples"]:
-            errors = [error.message for error in validator(message["payload"]).iter_errors(example["payload"])]
+            errors = [
+                error.message for error in validator(message["payload"]).iter_errors(example["payload"])
+            ]
             assert not errors, (channel, name)
 
 
