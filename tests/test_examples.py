@@ -19,7 +19,7 @@ from devel.errors import DevelError
 from devel.node import PrivateNode
 from devel.rabbitmq import find_or_install_server
 from tests.commands import environment
-from tests.doc_reading import ROOT
+from tests.doc_reading import ROOT, blocks, read
 from tests.test_end_to_end import ServedNode, client, serving
 
 EXAMPLES = ROOT / "examples"
@@ -114,7 +114,12 @@ def test_nobody_listens(command: tuple[str, ...], variables: dict[str, str]) -> 
 
 
 def test_documented() -> None:
-    """docs/publishing.md leads to each example."""
-    page = (ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
+    """docs/publishing.md leads to each example, and what it shows of them is in them."""
+    page = "docs/publishing.md"
+    shown = [*blocks(page, "python"), *blocks(page, "ts"), *blocks(page, "sh")]
+    files = [path for path in EXAMPLES.glob("*/**/*.*") if "node_modules" not in path.parts]
+    text = "".join(path.read_text(encoding="utf-8") for path in files if path.suffix in (".py", ".sh", ".ts"))
 
-    assert {folder.name for folder in EXAMPLES.iterdir()} == set(re.findall(r"examples/([a-z]+)", page))
+    assert {folder.name for folder in EXAMPLES.iterdir()} == set(re.findall(r"examples/([a-z]+)", read(page)))
+    assert len(shown) == 4
+    assert [block for block in shown if block not in text] == []

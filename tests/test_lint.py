@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from bridge.cli import app, lint as command
+from tests.doc_reading import ROOT
 
 GOOD = {"type": "user.enabled", "userId": "u1", "timestamp": "2026-11-21T10:00:00.000Z"}
 
@@ -118,3 +120,15 @@ def test_domains_of_a_settings_file() -> None:
     assert "[too_large]" in lint("-", "--config", "bridge.toml", stdin=large).stdout
     Path("bridge.toml").write_text("[ingest]\nbody = 1\n")
     assert lint("-", "--config", "bridge.toml", stdin=event).exit_code == os.EX_CONFIG
+
+
+def test_documented() -> None:
+    """docs/publishing.md shows what the command prints."""
+    Path("events").mkdir()
+    event = {**GOOD, "type": "quota.updated", "quota_id": "q1", "limits": {}, "usage": {}}
+    Path("events/quota.json").write_text(json.dumps(event, indent=2))
+    page = (ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
+
+    printed = lint("events/quota.json").stdout
+
+    assert textwrap.indent(printed, " " * 3) in page
