@@ -30,7 +30,8 @@ _FORMS = """\
 A body is plain JSON, `{"pattern": …, "data": …}` as NestJS wraps it, or a CloudEvent 1.0: structured, or
 binary with its attributes as headers. Give each event an AMQP `message_id`, and keep it when you publish
 again: then it is logged once. Publish persistent, mandatory, and with confirms. A body that can never be
-valid goes to the queue `{dead}` with its reason."""
+valid goes to the queue `{dead}` with its reason. A missing `timestamp` may stand in the CloudEvent's `time`
+or the AMQP property `timestamp` instead."""
 _TOKENS = """\
 The token is a JSON Web Token: in a header, a cookie, beside the sub-protocol `{name}` as `bearer.<token>`, in
 the query, or in the first message, `hello`."""
@@ -74,8 +75,7 @@ def asyncapi_of(catalogue: Catalogue, deployment: Deployment, dialect: Dialect, 
         },
         "components": {
             "schemas": {
-                key_of(each): published_schema(each, timestamp_required=domain.timestamp_required)
-                for domain, each in routes
+                key_of(each): published_schema(each, timestamp_required=False) for domain, each in routes
             },
             "securitySchemes": _security_schemes(deployment),
         },
@@ -150,9 +150,9 @@ def _route(catalogue: Catalogue, domain: Domain, event_type: EventType, deployme
         + f" At most {deployment.body_bytes_max} bytes.",
         "servers": [reference("servers", "rabbitmq")],
         "messages": {
-            "plain": _plain(event_type, key),
-            "wrapped": _wrapped(event_type, key),
-            "cloudEvent": _cloud_event(event_type, key),
+            "plain": _plain(domain, event_type, key),
+            "wrapped": _wrapped(domain, event_type, key),
+            "cloudEvent": _cloud_event(domain, event_type, key),
         },
         "bindings": {
             "amqp": {
@@ -187,13 +187,19 @@ def _treatment(catalogue: Catalogue, event_type: EventType) -> Part:
     return {name: value for name, value in extensions.items() if value}
 
 
-def _plain(event_type: EventType, key: str) -> Part:
+def _body(domain: Domain, event_type: EventType) -> Part:
+    """Return the schema of a payload that has to have its own time, if any time is required."""
+    body = reference("components", "schemas", key_of(event_type))
+    return {"allOf": [body, {"required": ["timestamp"]}]} if domain.timestamp_required else body
+
+
+def _plain(domain: Domain, event_type: EventType, key: str) -> Part:
     attributes = {"specversion": "1.0", "id": EVENT_ID, "source": "/example", "type": key, "time": TIMESTAMP}
     headers = {f"cloudEvents:{name}": value for name, value in attributes.items()}
     return message(
         event_type.name,
         "The event itself; with CloudEvents attributes as headers it is a CloudEvent in binary mode.",
-        reference("components", "schemas", key_of(event_type)),
+        _body(domain, event_type),
         [
             {"name": "plain", "payload": published(event_type)},
             {"name": "cloudEventBinary", "headers": headers, "payload": published(event_type)},
@@ -209,7 +215,7 @@ def _plain(event_type: EventType, key: str) -> Part:
     }
 
 
-def _wrapped(event_type: EventType, key: str) -> Part:
+def _wrapped(domain: Domain, event_type: EventType, key: str) -> Part:
     return message(
         event_type.name,
         "The event as NestJS wraps it.",
@@ -217,7 +223,7 @@ def _wrapped(event_type: EventType, key: str) -> Part:
             "type": "object",
             "properties": {
                 "pattern": {"const": key},
-                "data": reference("components", "schemas", key_of(event_type)),
+                "data": _body(domain, event_type),
             },
             "required": ["pattern", "data"],
         },
@@ -225,27 +231,26 @@ def _wrapped(event_type: EventType, key: str) -> Part:
     )
 
 
-def _cloud_event(event_type: EventType, key: str) -> Part:
+def _cloud_event(domain: Domain, event_type: EventType, key: str) -> Part:
     attributes = {"specversion": "1.0", "id": EVENT_ID, "source": "/example", "type": key, "time": TIMESTAMP}
+    data = {name: value for name, value in published(event_type).items() if name != "timestamp"}
     text = {"type": "string"}
-    return {
-        **message(
-            event_type.name,
-            "The event as a CloudEvent 1.0 in structured mode.",
-            {
-                "type": "object",
-                "properties": {
-                    "specversion": {"const": "1.0"},
-                    **dict.fromkeys(("id", "source", "type"), text),
-                    "time": {**text, "format": "date-time"},
-                    "data": reference("components", "schemas", key_of(event_type)),
-                },
-                "required": ["specversion", "id", "source", "type", "data"],
-            },
-            [{"name": "cloudEvent", "payload": {**attributes, "data": published(event_type)}}],
-        ),
-        "contentType": "application/cloudevents+json",
+    payload: Part = {
+        "type": "object",
+        "properties": {
+            "specversion": {"const": "1.0"},
+            **dict.fromkeys(("id", "source", "type"), text),
+            "time": {**text, "format": "date-time"},
+            "data": reference("components", "schemas", key_of(event_type)),
+        },
+        "required": ["specversion", "id", "source", "type", "data"],
     }
+    if domain.timestamp_required:  # The envelope's time will do.
+        payload["anyOf"] = [{"required": ["time"]}, {"properties": {"data": {"required": ["timestamp"]}}}]
+    summary = "The event as a CloudEvent 1.0 in structured mode."
+    example = {"name": "cloudEvent", "payload": {**attributes, "data": data}}
+    written = message(event_type.name, summary, payload, [example])
+    return {**written, "contentType": "application/cloudevents+json"}
 
 
 def _ingest(domain: Domain, event_type: EventType) -> Part:
