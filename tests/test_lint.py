@@ -78,8 +78,9 @@ def test_annotations_are_escaped() -> None:
     said = lint("a,b:c.json", "--format", "github").stdout
 
     assert "file=a%2Cb%3Ac.json" in said
-    assert "x%0A::error::%25 is not declared" in said
+    assert "x ::error::%25 is not declared" in said
     assert all(line.startswith(("::error ", "::warning ")) for line in said.splitlines())
+    assert not [line for line in lint("a,b:c.json").stdout.splitlines() if line.startswith("::")]
 
 
 @pytest.mark.parametrize("content", [None, b"\xff", b" " * 101], ids=["missing", "not-utf-8", "too-large"])
@@ -95,6 +96,25 @@ def test_unusable(content: bytes | None, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "file.json cannot be read" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("dead_letter", "[unknown_type]"),
+        ("pass", "score is not declared for quota.vanished"),
+        ("drop", "[dropped]"),
+    ],
+)
+def test_unknown_event_types(rule: str, expected: str) -> None:
+    """What a domain does with events that nobody declares is said, if a settings file says what it does."""
+    Path("bridge.toml").write_text(f'[ingest.unknown]\nquota = "{rule}"\n')
+    event = json.dumps({**GOOD, "type": "quota.vanished", "score": 1})
+
+    result = lint("-", "--config", "bridge.toml", stdin=event)
+
+    assert expected in result.stdout
+    assert result.exit_code == (1 if rule == "dead_letter" else 0)
+
+
 def test_routing_key() -> None:
     """--routing-key is that of every event; a type that contradicts it is an error."""
     assert (
@@ -102,6 +122,17 @@ def test_routing_key() -> None:
         == 0
     )
     assert "[wrong_type]" in lint("-", "--routing-key", "user.disabled", stdin=json.dumps(GOOD)).stdout
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "github"])
+def test_half_a_character(kind: str) -> None:
+    """What cannot be written as UTF-8 is found fault with, and printed all the same."""
+    result = lint(
+        "-", "-", "--format", kind, stdin='{"type": "\\ud800.x"} {"type": "user.enabled", "\\ud800": 1}'
+    )
+
+    assert result.exit_code == 1
+    assert "bad_name" in result.stdout
 
 
 def test_domains_of_a_settings_file() -> None:

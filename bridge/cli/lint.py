@@ -70,7 +70,7 @@ def lint(
         body_bytes_max=body_bytes_max,
         routing_key=routing_key,
     )
-    reports = {name: linter.lint(_read(name), by_line=name.endswith(LINES)) for name in files}
+    reports = {name: linter.lint(_read(name), by_line=name.endswith(LINES)) for name in dict.fromkeys(files)}
     for line in _PRINTERS[output](reports):
         typer.echo(line)
     if any(finding.level is Level.ERROR for report in reports.values() for finding in report.findings):
@@ -110,11 +110,10 @@ def _read(name: str) -> str:
 def _text(reports: Reports) -> Iterator[str]:
     for name, finding in _all(reports):
         about = " ".join(filter(None, (finding.event_type, f"#{finding.index}" if finding.index else "")))
-        yield visible(
-            f"{name}:{finding.line}: {finding.level}: {about}: {finding.message} [{finding.reason}]"
-        )
+        where = ": ".join(filter(None, (f"{name}:{finding.line}", finding.level, about)))
+        yield _on_one_line(f"{where}: {finding.message} [{finding.reason}]")
         if finding.remedy:
-            yield visible(f"    {finding.remedy}")
+            yield _on_one_line(f"    {finding.remedy}")
     counts = {level: sum(finding.level is level for _, finding in _all(reports)) for level in Level}
     events = sum(report.events for report in reports.values())
     yield f"{events} event(s), {counts[Level.ERROR]} error(s), {counts[Level.WARNING]} warning(s)"
@@ -130,7 +129,6 @@ def _json(reports: Reports) -> Iterator[str]:
             ],
         },
         indent=2,
-        ensure_ascii=False,
     )
 
 
@@ -145,7 +143,12 @@ def _github(reports: Reports) -> Iterator[str]:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{more}" else letter for letter in text)
+    return "".join(f"%{ord(letter):02X}" if letter in f"%{more}" else letter for letter in _on_one_line(text))
+
+
+def _on_one_line(text: str) -> str:
+    """Return text that begins no line of its own: what an event says could be a command to the reader."""
+    return visible(text).replace("\n", " ")
 
 
 def _all(reports: Reports) -> Iterator[tuple[str, Finding]]:

@@ -16,19 +16,21 @@ from bridge.core.describe import fields_of
 from bridge.core.envelope import open_envelope
 from bridge.core.errors import Reason, Refused, shown
 from bridge.core.event_text import Broken, Item, items_of, lines_of
-from bridge.core.intake import Verdict
+from bridge.core.intake import Fate, Verdict, passed
 from bridge.core.names import letters
 
 NO_ROUTING_KEY = "no_routing_key"
 NO_EVENT = "no_event"
 UNDECLARED = "undeclared_field"
+DROPPED = "dropped"
 
 _NEVER_LATE = 0.0  # An example's time of receipt: nothing that has a date since 1970 is late by then.
 _COMMON = ("type", "timestamp", "eventId")  # They are read, but stand elsewhere in a frame, or nowhere.
+_DECLARE = "correct the name, or have the event type declared in the bridge"
 _REMEDIES = {
     Reason.NOT_JSON: "correct the JSON",
     Reason.TOO_LARGE: "send ids instead of contents",
-    Reason.UNKNOWN_TYPE: "correct the name, or have the event type declared in the bridge",
+    Reason.UNKNOWN_TYPE: _DECLARE,
     Reason.UNKNOWN_VERSION: "publish one of these versions, or have yours declared in the bridge",
 }
 
@@ -114,6 +116,11 @@ class Linter:
         if verdict.refused is not None:
             for refused in (verdict.refused, *verdict.refused.others):
                 yield self._refused(item, event_type, key, refused)
+        if verdict.fate is Fate.DROPPED:
+            message = f"no domain declares {key}, and the bridge is told to drop such events"
+            yield Finding(Level.WARNING, item.line, item.index, key, "", DROPPED, message, _DECLARE)
+        if event_type is None and verdict.entries:
+            event_type = passed(key)
         if event_type is not None:
             yield from self._undeclared(item, event_type, delivery, verdict)
 
