@@ -18,9 +18,13 @@ from bridge.cli.common import judge
 from bridge.core.asyncapi import Deployment, asyncapi_of
 from bridge.core.catalogue import UNROUTED, Catalogue, Domain
 from bridge.core.delivery import Delivery
+from bridge.core.describe import key_of
+from bridge.core.entry import Logged
 from bridge.core.event import UserEvent
-from bridge.core.intake import Fate
+from bridge.core.examples import EVENT_ID, OFFSET, event_from, published
+from bridge.core.intake import Fate, make_entry
 from bridge.core.policy import DROP_OLDEST
+from bridge.core.schema import sent_types
 from bridge.ws.dialects import bridge_v1
 from bridge.ws.dialects.bridge_v1_schema import ANSWERS, COMMANDS, DIALECT, NOTICES
 from consumers import domains
@@ -189,6 +193,16 @@ def test_versions() -> None:
             body = json.dumps(message["examples"][0]["payload"]).encode()
             delivery = Delivery(channel["address"], body, 0.0, content_type=message["contentType"])
             assert judge(catalogue, delivery, body_bytes_max=BODY_BYTES_MAX).refused is None
+
+
+def test_frames() -> None:
+    """The example of each event on a socket is what the dialect writes for it."""
+    for event_type in sent_types(CATALOGUE):
+        entry = make_entry(event_type, event_from(event_type, published(event_type)), EVENT_ID)
+        written = bridge_v1.encode_event(Logged(OFFSET, entry), entry.targets[0])
+        message = DOCUMENT["channels"]["socket"]["messages"][f"event.{key_of(event_type)}"]
+
+        assert message["examples"] == [{"payload": json.loads(written)}]
 
 
 def test_what_is_said() -> None:
