@@ -79,7 +79,9 @@ def need(command: tuple[str, ...]) -> None:
         if shutil.which("npm") is None:
             pytest.skip("npm is not on PATH")
         if not (EXAMPLES / "nestjs" / "node_modules").is_dir():
-            pytest.skip("its packages are not installed; `npm ci --prefix examples/nestjs` does it")
+            pytest.skip(
+                "its packages are not installed; `npm ci --prefix examples/nestjs --ignore-scripts` does it"
+            )
         built = run(("npm", "run", "--silent", "--prefix", str(EXAMPLES / "nestjs"), "build"), os.environ)
         assert built.returncode == 0, built.stdout + built.stderr
 
