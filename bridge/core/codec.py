@@ -36,7 +36,8 @@ def encode_batch(entries: Sequence[Entry]) -> bytes:
     header = json.dumps(
         [
             (
-                *entry.key,
+                entry.key.event_type,
+                entry.key.event_id,
                 entry.targets,
                 entry.policy,
                 entry.conflate_key,

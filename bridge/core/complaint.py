@@ -21,6 +21,7 @@ _TYPES = {
     "datetime_type": "an ISO 8601 time as text",
     "decimal_type": "a number or a number in quotes",
     "dict_type": "a JSON object",
+    "float_type": _NUMBER,
     "int_type": "a whole number, without quotes",
     "is_instance_of": _NUMBER,  # A strict Decimal.
     "list_type": "a list",
@@ -86,9 +87,14 @@ def _limit(error: ErrorDetails) -> str:
     if error["type"] == "string_pattern_mismatch" and context["pattern"] == ROOM_ID_PATTERN:
         return _ROOM_ID
     if error["type"] in _LIMITS:
-        return _LIMITS[error["type"]].format(**context)
+        return _LIMITS[error["type"]].format_map({name: _plain(value) for name, value in context.items()})
     message = error["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
+
+
+def _plain(value: object) -> object:
+    """Return a bound as one would write it: a float's 100.0 is 100."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _path(error: ErrorDetails, payload: object) -> tuple[str, ...]:
