@@ -25,8 +25,9 @@ def published(event_type: EventType, **fields: object) -> dict[str, Any]:
 
 
 def event_from(event_type: EventType, payload: Mapping[str, object]) -> BaseEvent:
-    """Return the event that a payload makes, its numbers read as the bridge reads them: exact decimals."""
-    read = jiter.from_json(json.dumps(payload).encode(), float_mode="decimal")
+    """Return the event that a payload makes, its numbers read as the bridge reads them."""
+    body = json.dumps(payload).encode()
+    read = jiter.from_json(body, float_mode="decimal" if event_type.exact else "float")
     return event_type.model.model_validate(read)
 
 
