@@ -102,8 +102,7 @@ class Intake:
             case UnknownRule.DROP:
                 return None
             case UnknownRule.PASS:
-                # Nothing is declared for it, so nothing beside the common part may leave.
-                return EventType(name, UserEvent, DROP_OLDEST)
+                return passed(name)
             case UnknownRule.DEAD_LETTER:
                 known = ", ".join(event_type.name for event_type in self._domain.event_types)
                 raise Refused(
@@ -112,6 +111,11 @@ class Intake:
                     + (f"; known: {known}" if known else "; no domain declares it"),
                     field="routing_key",
                 )
+
+
+def passed(name: str) -> EventType:
+    """Return the event type of a name that no domain declares: nothing beside the common part may leave."""
+    return EventType(name, UserEvent, DROP_OLDEST)
 
 
 def is_late(event_type: EventType, event: BaseEvent, now: float) -> bool:
