@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import typer
 from rich.markup import escape
 
+from bridge.admin.asking import health_at, is_public_port
 from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, connect
 from bridge.amqp.stream import declare_stream
 from bridge.amqp.topology import TopologyError
@@ -20,6 +22,7 @@ from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
 from bridge.ceilings import ceilings_of
 from bridge.cli.common import console, visible
 from bridge.core.errors import TokenRejected
+from bridge.core.health import Health
 from bridge.keyring import sources_of, token_rules_of
 from bridge.settings import Auth, Settings, SettingsError, load
 from bridge.storage import store_rules_of
@@ -64,7 +67,7 @@ def check() -> None:
     findings = [
         *_keys(rules),
         *asyncio.run(_published_keys(settings.auth)),
-        *_ports(settings),
+        *asyncio.run(_ports(settings)),
         *asyncio.run(_broker(settings)),
         *asyncio.run(_database(store_rules_of(settings, catalogue))),
     ]
@@ -118,23 +121,51 @@ async def _published_keys(auth: Auth) -> list[Finding]:
     return findings
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
-    for name, host, port in (
-        ("ws.port", settings.ws.host, settings.ws.port),
-        ("admin.port", settings.admin.host, settings.admin.port),
-    ):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as exc:
-                yield Finding(
-                    "ports",
-                    f"{name} {host}:{port}: {exc.strerror}",
-                    f"if a bridge is serving there already all is well; else free the port or set {name}",
-                )
+async def _ports(settings: Settings) -> list[Finding]:
+    """Find out whether the ports can be had, or a bridge has them already; and then how that one is."""
+    findings: list[Finding] = []
+    ws, admin = settings.ws, settings.admin
+    if (trouble := _bound("ws.port", ws.host, ws.port)) is None:
+        findings.append(Finding("ports", f"ws.port {ws.host}:{ws.port} is free"))
+    elif await is_public_port(ws.host, ws.port, tls=ws.tls_certificate is not None):
+        findings.append(Finding("ports", f"ws.port {ws.host}:{ws.port}: a bridge serves there"))
+    else:
+        findings.append(trouble)
+    if (trouble := _bound("admin.port", admin.host, admin.port)) is None:
+        findings.append(Finding("ports", f"admin.port {admin.host}:{admin.port} is free"))
+    elif (parts := await health_at(admin.host, admin.port)) is not None:
+        findings.append(Finding("ports", f"admin.port {admin.host}:{admin.port}: a bridge serves there"))
+        findings += _running(parts)
+    else:
+        findings.append(trouble)
+    return findings
+
+
+def _bound(name: str, host: str, port: int) -> Finding | None:
+    """Return why one cannot listen there; None if one can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            detail = f"{name} {host}:{port}: {exc.strerror or exc}"
+            if exc.errno == errno.EADDRINUSE:
+                remedy = f"another program has it: stop that, or set {name}"
             else:
-                yield Finding("ports", f"{name} {host}:{port} is free")
+                setting = name.partition(".")[0]
+                remedy = f"set {name} to a port above 1023, or {setting}.host to an address of this machine"
+            return Finding("ports", detail, remedy)
+    return None
+
+
+def _running(parts: Sequence[Health]) -> Iterator[Finding]:
+    """Tell what the bridge that serves here says of itself."""
+    unwell = [part for part in parts if not part.ok]
+    for part in unwell:
+        remedy = "look for /readyz in docs/troubleshooting.md"
+        yield Finding("running", visible(f"{part.part}: {part.detail}"), remedy)
+    if not unwell:
+        yield Finding("running", f"ready; {len(parts)} parts are well")
 
 
 async def _database(rules: StoreRules | None) -> list[Finding]:

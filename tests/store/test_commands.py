@@ -129,6 +129,39 @@ async def test_check_finds(
     assert not (await sql.fetchval("SELECT to_regclass('bridge.migration')"))
 
 
+async def test_check_says_it_once(url: str, sql: Connection, tmp_path: Path) -> None:
+    """What is wrong with the tables stands in one line, and what to do in the next."""
+    await sql.execute("INSERT INTO bridge.migration (version, name) VALUES (99, '0099_later')")
+
+    done = await run(tmp_path, "check", DATABASE_URL=url, BRIDGE_INBOX__ENABLED="true")
+
+    assert "✗ inbox     the tables in bridge have version 99, and this bridge knows 1\n" in done.out
+    assert "→ run a newer bridge\n" in done.out
+    assert "migrate" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "remedy"),
+    [
+        ("postgresql:///x?host=/nowhere&port=99", "no Unix socket /nowhere/.s.PGSQL.99", "folder of sockets"),
+        ("postgresql://u@%2Fnowhere/x", "no Unix socket /nowhere/.s.PGSQL.5432", "folder of sockets"),
+        ("postgresql://u@127.0.0.1:1/x", "Connect call failed", "is it running"),
+        (
+            "postgresql://u@127.0.0.1:1/x?sslmode=verify-full&sslrootcert=/nowhere",
+            "a file that the URL names is not there",
+            "correct sslrootcert",
+        ),
+    ],
+)
+async def test_check_finds_no_server(address: str, said: str, remedy: str, tmp_path: Path) -> None:
+    """A server that cannot be reached is named, with what of the URL to look at."""
+    done = await run(tmp_path, "check", DATABASE_URL=address, BRIDGE_USERS__QUERY=USER_QUERY)
+
+    lines = done.out.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if said in line and "database" in line]
+    assert remedy in lines[at + 1]
+
+
 async def test_check_without_a_database(tmp_path: Path) -> None:
     """That there is none is said, and is no mistake."""
     done = await run(tmp_path, "check")
