@@ -12,7 +12,7 @@ from yarl import URL
 
 from bridge.core.health import Health
 
-ASK_SECONDS_MAX = 3.0
+ASK_SECONDS_MAX = 2.0
 ANSWER_BYTES_MAX = 1_048_576
 HEALTHZ_ANSWERS = {200: b"ok\n", 503: b"not ready\n"}
 

@@ -123,26 +123,25 @@ async def _published_keys(auth: Auth) -> list[Finding]:
 
 async def _ports(settings: Settings) -> list[Finding]:
     """Find out whether the ports can be had, or a bridge has them already; and then how that one is."""
-    findings: list[Finding] = []
     ws, admin = settings.ws, settings.admin
-    if (trouble := _bound("ws.port", ws.host, ws.port)) is None:
-        findings.append(Finding("ports", f"ws.port {ws.host}:{ws.port} is free"))
-    elif await is_public_port(ws.host, ws.port, tls=ws.tls_certificate is not None):
-        findings.append(Finding("ports", f"ws.port {ws.host}:{ws.port}: a bridge serves there"))
-    else:
-        findings.append(trouble)
-    if (trouble := _bound("admin.port", admin.host, admin.port)) is None:
-        findings.append(Finding("ports", f"admin.port {admin.host}:{admin.port} is free"))
-    elif (parts := await health_at(admin.host, admin.port)) is not None:
-        findings.append(Finding("ports", f"admin.port {admin.host}:{admin.port}: a bridge serves there"))
-        findings += _running(parts)
-    else:
-        findings.append(trouble)
-    return findings
+    public, operator = _bound("ws.port", ws.host, ws.port), _bound("admin.port", admin.host, admin.port)
+    is_ours, parts = await asyncio.gather(
+        is_public_port(ws.host, ws.port, tls=ws.tls_certificate is not None),
+        health_at(admin.host, admin.port),
+    )
+    findings = [
+        _serving("ws.port", ws.host, ws.port) if public.remedy and is_ours else public,
+        _serving("admin.port", admin.host, admin.port) if operator.remedy and parts else operator,
+    ]
+    return [*findings, *_running(parts)] if operator.remedy and parts else findings
 
 
-def _bound(name: str, host: str, port: int) -> Finding | None:
-    """Return why one cannot listen there; None if one can."""
+def _serving(name: str, host: str, port: int) -> Finding:
+    return Finding("ports", f"{name} {host}:{port}: a bridge serves there")
+
+
+def _bound(name: str, host: str, port: int) -> Finding:
+    """Tell whether one can listen there."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -155,7 +154,7 @@ def _bound(name: str, host: str, port: int) -> Finding | None:
                 setting = name.partition(".")[0]
                 remedy = f"set {name} to a port above 1023, or {setting}.host to an address of this machine"
             return Finding("ports", detail, remedy)
-    return None
+    return Finding("ports", f"{name} {host}:{port} is free")
 
 
 def _running(parts: Sequence[Health]) -> Iterator[Finding]:
