@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from uuid import uuid4
 
 import aio_pika
@@ -18,6 +21,7 @@ import pytest_asyncio
 from bridge_client import BridgeClosedError, Client, Position, Stale, TokenReason
 from tests.chaos.cluster import SECRET, Cluster
 from tests.chaos.publisher import NumberedPublisher
+from tests.doc_reading import ROOT, blocks
 from tests.eventually import eventually
 from tests.servers import Prefix, SharedBroker
 
@@ -235,3 +239,55 @@ async def test_final_close(cluster: Cluster, rabbitmq: SharedBroker, user: str) 
             await orders(client, 1)
 
     assert closed.value.code == 4403
+
+
+async def test_the_service_of_the_document(
+    cluster: Cluster, rabbitmq: SharedBroker, user: str, tmp_path: Path
+) -> None:
+    """The service in docs/python-client.md, killed and started again, goes on where it was."""
+    (tmp_path / "service.py").write_text(blocks("docs/python-client.md", "python")[0])
+    (tmp_path / "token").write_text(await Program(user).token("connect"))
+
+    async with service(cluster, tmp_path) as said:
+        assert await anext(said) == "read anew: first"
+        await publish(cluster, rabbitmq, "order.completed", {"userId": user, "orderId": "1"})
+        assert await anext(said) == "order.completed 1"
+        await eventually((tmp_path / "position.json").exists, "a position that is kept")
+    await publish(cluster, rabbitmq, "order.completed", {"userId": user, "orderId": "2"})
+    async with service(cluster, tmp_path) as said:
+        assert await anext(said) == "order.completed 2"
+
+
+@asynccontextmanager
+async def service(cluster: Cluster, folder: Path) -> AsyncIterator[AsyncIterator[str]]:
+    """Run service.py in this folder; yield what it says. It is killed in the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "service.py",
+        cwd=folder,
+        env={
+            "PYTHONPATH": str(ROOT / "clients" / "python"),
+            "BRIDGE_URL": cluster.nodes[1].url,
+            "TOKEN_FILE": "token",
+        },
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+    async def lines() -> AsyncIterator[str]:
+        assert process.stdout is not None
+        while line := await asyncio.wait_for(process.stdout.readline(), WAIT_SECONDS_MAX):
+            yield line.decode().rstrip()
+
+    try:
+        yield lines()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("block", range(len(blocks("docs/python-client.md", "python"))))
+async def test_code_of_the_document(block: int) -> None:
+    """What docs/python-client.md shows can be compiled, and imports what is there."""
+    source = blocks("docs/python-client.md", "python")[block].partition("asyncio.run(")[0]
+
+    exec(compile(source, "docs/python-client.md", "exec"), {})  # noqa: S102 - our own document
