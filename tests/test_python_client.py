@@ -32,6 +32,7 @@ WINDOW_BYTES = 1_000_000
 SETTINGS = {
     "BRIDGE_AUTH__LEEWAY_SECONDS": "0",
     "BRIDGE_WS__EXPIRY_GRACE_SECONDS": "0",
+    "BRIDGE_WS__PING_INTERVAL_SECONDS": "1",
     "BRIDGE_EVENT_LOG__WINDOW_BYTES_MAX": str(WINDOW_BYTES),
 }
 users = count(1)
@@ -147,6 +148,27 @@ async def test_a_service_that_starts_again(cluster: Cluster, rabbitmq: SharedBro
 
     assert numbers == list(range(1_010, 1_025))
     assert second.causes == []
+
+
+async def test_a_program_that_stands_still(cluster: Cluster, rabbitmq: SharedBroker, user: str) -> None:
+    """A program that takes no events loses its socket, for nobody answers pings, but no event."""
+    program, node = Program(user), cluster.nodes[1]
+    publisher = NumberedPublisher(rabbitmq.url, cluster.exchange, [user])
+    publisher._number = 2_000
+    already = len(node.log)
+    async with Client(
+        node.url, get_token=program.token, on_stale=program.read_anew, queue_events_max=1
+    ) as client:
+        await asyncio.wait_for(client.connected(), WAIT_SECONDS_MAX)
+        await publisher.run(events=200, per_second=10_000)
+        await eventually(
+            lambda: [line for line in node.log[already:] if line.get("event") == "ws.ping_timeout"],
+            "a socket that is taken for dead",
+        )
+        numbers = await orders(client, 2_199)
+
+    assert numbers == list(range(2_000, 2_200))
+    assert program.causes == ["first"]
 
 
 async def test_window_passed(cluster: Cluster, rabbitmq: SharedBroker, user: str) -> None:
