@@ -65,15 +65,13 @@ def check() -> None:
         )
     )
     findings = [
+        Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate"),
         *_keys(rules),
         *asyncio.run(_published_keys(settings.auth)),
         *asyncio.run(_ports(settings)),
         *asyncio.run(_broker(settings)),
         *asyncio.run(_database(store_rules_of(settings, catalogue))),
     ]
-    findings.insert(
-        1, Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate")
-    )
     for finding in findings:
         _show(finding)
     if any(finding.remedy for finding in findings):
