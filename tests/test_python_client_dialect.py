@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from bridge.core.close import CATALOGUE, UNAUTHENTICATED
 from bridge.core.rooms import parse_room
@@ -16,6 +18,7 @@ from bridge_client.closing import VERDICTS, End, Verdict, hint_of_header, hint_o
 from bridge_client.dialect import (
     COMMAND_ROOMS_MAX,
     HELLO_ROOMS_MAX,
+    NOT_OF_THE_DIALECT,
     RENEWALS_MAX,
     AskAgain,
     Dialect,
@@ -31,6 +34,30 @@ from tests.doc_reading import ROOT
 PACKAGE = ROOT / "clients" / "python" / "bridge_client"
 LINES_MAX = 400
 START = Position("e1", 10)
+KINDS = (
+    "connected",
+    "pong",
+    "subscribed",
+    "unsubscribed",
+    "authenticated",
+    "revoked",
+    "gap",
+    "draining",
+    "error",
+)
+NAMES = (
+    "type",
+    "id",
+    "data",
+    "offset",
+    "rooms",
+    "refused",
+    "position",
+    "epoch",
+    "retryAfterMs",
+    "left",
+    "code",
+)
 
 
 def connected(**changes: object) -> dict[str, Any]:
@@ -180,8 +207,29 @@ def test_what_is_not_of_the_dialect(message: dict[str, Any]) -> None:
     dialect = Dialect([], None)
 
     assert dialect.receive({"type": "a-later-notice", "data": {}}) == []
-    with pytest.raises((LookupError, TypeError, ValueError)):
+    with pytest.raises(NOT_OF_THE_DIALECT):
         dialect.receive(message)
+
+
+JSON = st.recursive(
+    st.sampled_from([None, True, -1, float("inf"), "", "e1", KINDS]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=6,
+)
+MESSAGES = st.fixed_dictionaries(
+    {"type": st.sampled_from(KINDS), "data": JSON}, optional={"id": st.sampled_from(["rooms", "auth"])}
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(MESSAGES | JSON, min_size=1, max_size=3))
+def test_any_message(messages: list[Any]) -> None:
+    """Whatever a server says, it is taken, or it is an error of the one kind."""
+    dialect = opened("device:d1")
+
+    for message in messages:
+        with contextlib.suppress(*NOT_OF_THE_DIALECT):
+            dialect.receive(message)
 
 
 # Rooms.
@@ -374,6 +422,7 @@ def test_hints() -> None:
     draining.receive({"type": "draining", "data": {"retryAfterMs": 1_493}})
 
     assert draining.ended(End(1012, "draining"), open_seconds=1, random=1) == 1.493
+    assert draining.ended(End(1006, "nobody there"), open_seconds=0, random=1) == 2
     reason = "draining: come back after 250 ms"
     assert opened().ended(End(1012, reason), open_seconds=1, random=1) == 0.25
     assert opened().ended(End(1006, "503", hint_seconds=4.0), open_seconds=0, random=1) == 4

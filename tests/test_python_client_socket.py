@@ -249,6 +249,26 @@ async def test_no_token(caplog: pytest.LogCaptureFixture) -> None:
     assert "hunter" not in caplog.text
 
 
+async def test_token_that_is_none() -> None:
+    """What get_token returns has to be text."""
+
+    async def get_token(_: TokenReason) -> str:
+        return None  # type: ignore[return-value] # as a program that is not checked may do
+
+    async with Client("ws://127.0.0.1:1/ws", get_token=get_token) as client:
+        end = await eventually(lambda: client.end, "the failure")
+        assert end is not None
+
+    assert end.reason == "get_token('connect') returned NoneType"
+
+
+@pytest.mark.parametrize("options", [{"url": []}, {"rooms": ["device"]}, {"queue_events_max": 0}])
+def test_bad_options(options: dict[str, Any]) -> None:
+    """What cannot work is refused when the client is made."""
+    with pytest.raises(ValueError, match=r"URL|kind:id"):
+        Client(**{"url": "ws://127.0.0.1/ws", "get_token": token, **options})
+
+
 @pytest.mark.parametrize("moment", ["token", "handshake", "hello", "open", "closing"])
 async def test_leaving(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whenever the context is left, nothing of it goes on; the events end."""

@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 
 from bridge_client.closing import BROKEN, End, delay_seconds, hint_of_header
 from bridge_client.dialect import (
+    NOT_OF_THE_DIALECT,
     AskAgain,
     Dialect,
     Effect,
@@ -71,9 +72,11 @@ class Client:
         """Nothing happens yet. Several URLs are tried in turn. `since` is a position that was kept.
 
         `on_stale` is called by whoever reads `events`, in its place among them. Raises ValueError for what
-        cannot be a room.
+        cannot be a room, for no URL, and for a queue that holds nothing.
         """
         self._urls = [url] if isinstance(url, str) else list(url)
+        if not self._urls or queue_events_max < 1:
+            raise ValueError("there has to be a URL, and queue_events_max is 1 or more")
         self._get_token = get_token
         self._on_stale = on_stale
         self._queue_events_max = queue_events_max
@@ -269,7 +272,7 @@ class Client:
                 return End(socket.close_code or BROKEN, socket.close_reason or "")
             try:
                 effects = self._dialect.receive(json.loads(text))
-            except (LookupError, TypeError, ValueError) as exc:
+            except NOT_OF_THE_DIALECT as exc:
                 return End(BROKEN, f"a message that is not of bridge.v1: {type(exc).__name__}")
             if self.is_open and self._opened_at is None:
                 self._opened_at = asyncio.get_running_loop().time()
@@ -331,9 +334,12 @@ class Client:
         """Fetch a token. Raises _NoTokenError, which does not quote what may hold one."""
         try:
             async with asyncio.timeout(TOKEN_SECONDS_MAX):
-                return await self._get_token(reason)
+                token = await self._get_token(reason)
         except Exception as exc:
             raise _NoTokenError(f"get_token({reason!r}) raised {type(exc).__name__}") from exc
+        if not isinstance(token, str):
+            raise _NoTokenError(f"get_token({reason!r}) returned {type(token).__name__}")
+        return token
 
 
 class _NoTokenError(Exception):

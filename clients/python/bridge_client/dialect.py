@@ -30,6 +30,9 @@ PING_SECONDS_MIN, PING_SECONDS_MAX = 1.0, 60.0
 # One of each is under way at most, so the kind is the id.
 HELLO, ROOMS, AUTH, PING = "hello", "rooms", "auth", "ping"
 
+NOT_OF_THE_DIALECT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What `receive` raises for a message that is not of bridge.v1. The socket is of no use then."""
+
 TokenReason: TypeAlias = Literal["connect", "refused", "expiring"]
 Cause: TypeAlias = Literal["first", "lost", "gap", "rooms"]
 Message: TypeAlias = Mapping[str, Any]
@@ -161,7 +164,7 @@ class Dialect:
         return self._sync()
 
     def receive(self, message: Message) -> Sequence[Effect]:
-        """Take a message. Raises LookupError, TypeError or ValueError for what is not of this dialect."""
+        """Take a message. Raises NOT_OF_THE_DIALECT."""
         if "offset" in message:
             return [self._event(message)]
         effects: Sequence[Effect] = []
@@ -198,6 +201,7 @@ class Dialect:
         if verdict is Verdict.LATER:
             self._failures = max(self._failures, LATER_FAILURES_MIN)
         hints = (end.hint_seconds, self._hint, hint_of_reason(end.reason))
+        self._hint = None  # Counts once.
         delay = delay_seconds(self._failures, random)
         self._failures += 1
         return next((hint for hint in hints if hint is not None), delay)
