@@ -229,10 +229,10 @@ async def test_rooms(cluster: Cluster, rabbitmq: SharedBroker, user: str) -> Non
 
 async def test_token_that_ends(cluster: Cluster, rabbitmq: SharedBroker, user: str) -> None:
     """A token that ends is renewed on the live socket, which outlives it."""
-    program = Program(user, seconds=2)
+    program = Program(user, seconds=3)
     async with program.client(cluster) as client:
         await asyncio.wait_for(client.connected(), WAIT_SECONDS_MAX)
-        first_ends_at = time.time() + 2
+        first_ends_at = time.time() + 3
         await eventually(lambda: time.time() > first_ends_at + 0.5, "the end of the first token")
         await publish(cluster, rabbitmq, "order.completed", {"userId": user, "orderId": "1"})
         await orders(client, 1)
