@@ -63,4 +63,4 @@ lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrad
 clean: ## Remove caches, build results and .run. Not .venv.
 	@if [ -e .run/lock ] && ! flock --nonblock .run/lock true; then echo "Stop 'make run' first."; exit 1; fi
 	rm -rf .run dist clients/typescript/dist examples/nestjs/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
-	find bridge consumers devel benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bridge consumers clients/python devel benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

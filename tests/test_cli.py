@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner, Result
 from yarl import URL
 
+from bridge.admin import asking
+from bridge.admin.server import AdminServer
 from bridge.amqp.link import connect
 from bridge.amqp.publisher import Publisher
 from bridge.amqp.topology import Names
@@ -20,6 +23,7 @@ from bridge.auth.tokens import TokenVerifier
 from bridge.cli import app
 from bridge.core.delivery import Delivery
 from bridge.core.errors import Reason, Refused
+from bridge.core.health import Health
 from bridge.keyring import token_rules_of
 from bridge.settings import Settings, load
 from devel.ports import free_ports
@@ -118,6 +122,7 @@ def test_check_finds_the_password_wrong(
 
 def test_check_finds_ports_taken(typed: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its ports taken, check says which and which settings to change."""
+    monkeypatch.setattr(asking, "ASK_SECONDS_MAX", 0.1)  # Nobody answers at these.
     with socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as admin:
         monkeypatch.setenv("BRIDGE_WS__PORT", str(public.getsockname()[1]))
         monkeypatch.setenv("BRIDGE_ADMIN__PORT", str(admin.getsockname()[1]))
@@ -126,6 +131,24 @@ def test_check_finds_ports_taken(typed: CliRunner, monkeypatch: pytest.MonkeyPat
     assert [part for part, well in parts(output).items() if not well] == ["ports"]
     assert "set ws.port" in output
     assert "set admin.port" in output
+
+
+async def test_check_finds_a_bridge_unwell(typed: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a bridge that serves here and is not well, check names the parts that are not."""
+    parts_of_it = [
+        Health("bridge.quota", ok=False, detail="not attached"),
+        Health("node", ok=True, detail=""),
+    ]
+    admin = AdminServer(health=lambda: parts_of_it, collector=CollectorRegistry())
+    monkeypatch.setenv("BRIDGE_ADMIN__PORT", str(await admin.start("127.0.0.1", 0)))
+    try:
+        output = (await asyncio.to_thread(run, typed, "check", status=1)).output
+    finally:
+        await admin.stop()
+
+    assert [part for part, well in parts(output).items() if not well] == ["running"]
+    assert "✗ running   bridge.quota: not attached\n" in output
+    assert "→ look for /readyz in docs/troubleshooting.md\n" in output
 
 
 @pytest.mark.parametrize("queue", ["quota", "log"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from bridge.keyring import token_rules_of
 from bridge.settings import load
 from devel.ports import free_ports
 from tests.amqp.bus import Bus
-from tests.commands import environment
+from tests.commands import bridge, environment
 from tests.eventually import eventually
 from tests.proxy import Proxy
 from tests.servers import Prefix, SharedBroker
@@ -520,3 +521,17 @@ async def silent_client(node: ServedNode) -> AsyncIterator[None]:
         yield
     finally:
         writer.transport.abort()
+
+
+async def test_check_beside_a_running_bridge(node: ServedNode, tmp_path: Path) -> None:
+    """Where a bridge of ours has the ports, check says so and how it is, and finds nothing wrong."""
+    ports = {
+        f"BRIDGE_{edge}__PORT": str(await node.port(kind))
+        for edge, kind in (("WS", "public"), ("ADMIN", "admin"))
+    }
+
+    checked = await bridge("check", variables={**node._variables, **ports}, folder=tmp_path)
+
+    assert checked.status == 0, checked.said
+    assert checked.out.count("a bridge serves there") == 2
+    assert re.search(r"✓ running +ready; \d+ parts are well", checked.out)

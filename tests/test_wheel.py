@@ -103,6 +103,23 @@ def test_console_script(installed: Path, tmp_path: Path) -> None:
     assert "serve" in run(sys.executable, str(script), "--help", folder=tmp_path, path=installed)
 
 
+def test_wheel_of_the_python_client(tmp_path: Path) -> None:
+    """The Python client is a wheel of its own, typed, that needs websockets and nothing of the bridge."""
+    flags = ("--quiet", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(tmp_path))
+    run(sys.executable, "-m", "pip", "wheel", *flags, str(ROOT / "clients" / "python"), folder=tmp_path)
+
+    (built,) = tmp_path.glob("*.whl")
+    contents = zipfile.ZipFile(built)
+    tops = {name.partition("/")[0] for name in contents.namelist()}
+    (metadata,) = (name for name in contents.namelist() if name.endswith("/METADATA"))
+    needs = re.findall(r"^Requires-Dist: (\w+)", contents.read(metadata).decode(), flags=re.MULTILINE)
+
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"bridge_client"}
+    assert "bridge_client/py.typed" in contents.namelist()
+    assert needs == ["websockets"]
+    assert run(sys.executable, "-c", "import bridge_client", folder=tmp_path, path=built) == ""
+
+
 def read(name: str) -> str:
     """Return the text of a file of the checkout."""
     return (ROOT / name).read_text(encoding="utf-8")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import typer
 from rich.markup import escape
 
+from bridge.admin.asking import health_at, is_public_port
 from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, connect
 from bridge.amqp.stream import declare_stream
 from bridge.amqp.topology import TopologyError
@@ -20,6 +22,7 @@ from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
 from bridge.ceilings import ceilings_of
 from bridge.cli.common import console, visible
 from bridge.core.errors import TokenRejected
+from bridge.core.health import Health
 from bridge.keyring import sources_of, token_rules_of
 from bridge.settings import Auth, Settings, SettingsError, load
 from bridge.storage import store_rules_of
@@ -62,15 +65,13 @@ def check() -> None:
         )
     )
     findings = [
+        Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate"),
         *_keys(rules),
         *asyncio.run(_published_keys(settings.auth)),
-        *_ports(settings),
+        *asyncio.run(_ports(settings)),
         *asyncio.run(_broker(settings)),
         *asyncio.run(_database(store_rules_of(settings, catalogue))),
     ]
-    findings.insert(
-        1, Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate")
-    )
     for finding in findings:
         _show(finding)
     if any(finding.remedy for finding in findings):
@@ -118,23 +119,50 @@ async def _published_keys(auth: Auth) -> list[Finding]:
     return findings
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
-    for name, host, port in (
-        ("ws.port", settings.ws.host, settings.ws.port),
-        ("admin.port", settings.admin.host, settings.admin.port),
-    ):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as exc:
-                yield Finding(
-                    "ports",
-                    f"{name} {host}:{port}: {exc.strerror}",
-                    f"if a bridge is serving there already all is well; else free the port or set {name}",
-                )
+async def _ports(settings: Settings) -> list[Finding]:
+    """Find out whether the ports can be had, or a bridge has them already; and then how that one is."""
+    ws, admin = settings.ws, settings.admin
+    public, operator = _bound("ws.port", ws.host, ws.port), _bound("admin.port", admin.host, admin.port)
+    is_ours, parts = await asyncio.gather(
+        is_public_port(ws.host, ws.port, tls=ws.tls_certificate is not None),
+        health_at(admin.host, admin.port),
+    )
+    findings = [
+        _serving("ws.port", ws.host, ws.port) if public.remedy and is_ours else public,
+        _serving("admin.port", admin.host, admin.port) if operator.remedy and parts else operator,
+    ]
+    return [*findings, *_running(parts)] if operator.remedy and parts else findings
+
+
+def _serving(name: str, host: str, port: int) -> Finding:
+    return Finding("ports", f"{name} {host}:{port}: a bridge serves there")
+
+
+def _bound(name: str, host: str, port: int) -> Finding:
+    """Tell whether one can listen there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            detail = f"{name} {host}:{port}: {exc.strerror or exc}"
+            if exc.errno == errno.EADDRINUSE:
+                remedy = f"another program has it: stop that, or set {name}"
             else:
-                yield Finding("ports", f"{name} {host}:{port} is free")
+                setting = name.partition(".")[0]
+                remedy = f"set {name} to a port above 1023, or {setting}.host to an address of this machine"
+            return Finding("ports", detail, remedy)
+    return Finding("ports", f"{name} {host}:{port} is free")
+
+
+def _running(parts: Sequence[Health]) -> Iterator[Finding]:
+    """Tell what the bridge that serves here says of itself."""
+    unwell = [part for part in parts if not part.ok]
+    for part in unwell:
+        remedy = "look for /readyz in docs/troubleshooting.md"
+        yield Finding("running", visible(f"{part.part}: {part.detail}"), remedy)
+    if not unwell:
+        yield Finding("running", f"ready; {len(parts)} parts are well")
 
 
 async def _database(rules: StoreRules | None) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from bridge.store.connecting import FAULTS, Connection, connect, reason
+from bridge.store.connecting import FAULTS, Connection, connect, reason, socket_of
 from bridge.store.grants import problem_with_grants, where
 from bridge.store.migrating import trouble_with_schema
 from bridge.store.store import StoreRules
@@ -22,6 +22,11 @@ _REMEDIES = {
     "53": "the server has no connection left: raise its max_connections, or lower database.connections_max",
     "57": "it is starting or stopping; check again in a moment",
 }
+_FILE_REMEDY = "correct sslrootcert, sslcert, sslkey or passfile in database.url / DATABASE_URL"
+_SOCKET_REMEDY = (
+    "is it running on this machine? host in database.url / DATABASE_URL has to be its folder of sockets "
+    "(unix_socket_directories in postgresql.conf), and port its port"
+)
 _REMEDY = "is it running, and are host, port and name in database.url / DATABASE_URL right?"
 
 
@@ -37,6 +42,11 @@ async def check_database(rules: StoreRules) -> list[DatabaseFinding]:
     """Connect, and have PostgreSQL read every query of the settings without running it. Never raises."""
     try:
         connection = await connect(rules.database)
+    except FileNotFoundError as missing:
+        path = socket_of(rules.database)
+        if path is None or path.exists():
+            return [DatabaseFinding("database", f"PostgreSQL: {reason(missing)}", _FILE_REMEDY)]
+        return [DatabaseFinding("database", f"PostgreSQL: there is no Unix socket {path}", _SOCKET_REMEDY)]
     except FAULTS as fault:
         return [DatabaseFinding("database", f"PostgreSQL: {reason(fault)}", _remedy(fault))]
     try:
@@ -57,8 +67,9 @@ async def _findings(connection: Connection, rules: StoreRules) -> list[DatabaseF
         findings.append(_of_query("grants", where(kind), await problem_with_grants(connection, kind, sql)))
     if rules.inbox is not None:
         trouble = await trouble_with_schema(connection, rules.database.schema)
-        detail = trouble or f"the tables in {rules.database.schema} are up to date"
-        findings.append(DatabaseFinding("inbox", detail, trouble and "python -m bridge migrate"))
+        detail, _, remedy = trouble.rpartition(": ")
+        detail = detail or f"the tables in {rules.database.schema} are up to date"
+        findings.append(DatabaseFinding("inbox", detail, remedy))
     return findings
 
 

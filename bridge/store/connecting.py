@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -84,6 +85,16 @@ async def connect(rules: DatabaseRules, *, seconds_max: float | None = None) -> 
     return await asyncpg.connect(**arguments_of(rules, seconds_max=limit))
 
 
+def socket_of(rules: DatabaseRules) -> Path | None:
+    """Return the Unix socket that the URL leads to: of its `host`, if that is a folder (libpq's rule)."""
+    url = urlsplit(rules.url)
+    query = dict(parse_qsl(url.query))
+    folder = query.get("host") or unquote(url.hostname or "")
+    if not folder.startswith("/"):
+        return None
+    return Path(folder) / f".s.PGSQL.{query.get('port') or url.port or 5432}"
+
+
 def reason(fault: BaseException) -> str:
     """Say in a line what is wrong, without anything that the URL contains."""
     match fault:
@@ -91,6 +102,8 @@ def reason(fault: BaseException) -> str:
             return reason(first)
         case asyncpg.PostgresError():
             return f"{fault.sqlstate}: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}"
+        case FileNotFoundError():
+            return "FileNotFoundError: a Unix socket or a file that the URL names is not there"
         case TimeoutError():
             return "it did not answer in time"
         case ValueError():

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from bridge.app import catalogue_of
+from bridge.settings import load
+from bridge.storage import store_rules_of
+from bridge.store.checking import DatabaseFinding, check_database
 from bridge.store.connecting import Connection
 from tests.commands import Finished, bridge, environment
 from tests.databases import SharedServer, proxied
@@ -127,6 +131,46 @@ async def test_check_finds(
     (at,) = [number for number, line in enumerate(lines) if said in line]
     assert remedy in lines[at + 1]
     assert not (await sql.fetchval("SELECT to_regclass('bridge.migration')"))
+
+
+async def checked(address: str, **settings: str) -> DatabaseFinding:
+    """Return the last that check finds of the database with these settings."""
+    variables = environment(NO_BROKER, "test", DATABASE_URL=address, **settings)
+    settings_of_check = load(variables)
+    rules = store_rules_of(settings_of_check, catalogue_of(settings_of_check))
+    assert rules is not None
+    return (await check_database(rules))[-1]
+
+
+async def test_check_says_it_once(url: str, sql: Connection) -> None:
+    """What is wrong with the tables is in what was found, and what to do in the remedy."""
+    await sql.execute("INSERT INTO bridge.migration (version, name) VALUES (99, '0099_later')")
+
+    finding = await checked(url, BRIDGE_INBOX__ENABLED="true")
+
+    assert finding.detail == "the tables in bridge have version 99, and this bridge knows 1"
+    assert finding.remedy == "run a newer bridge"
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "remedy"),
+    [
+        ("postgresql:///x?host=/nowhere&port=99", "no Unix socket /nowhere/.s.PGSQL.99", "folder of sockets"),
+        ("postgresql://u@%2Fnowhere/x", "no Unix socket /nowhere/.s.PGSQL.5432", "folder of sockets"),
+        ("postgresql://u@127.0.0.1:1/x", "Connect call failed", "is it running"),
+        (
+            "postgresql://u@127.0.0.1:1/x?sslmode=verify-full&sslrootcert=/nowhere",
+            "a file that the URL names is not there",
+            "correct sslrootcert",
+        ),
+    ],
+)
+async def test_check_finds_no_server(address: str, said: str, remedy: str) -> None:
+    """A server that cannot be reached is named, with what of the URL to look at."""
+    finding = await checked(address, BRIDGE_USERS__QUERY=USER_QUERY)
+
+    assert said in finding.detail
+    assert remedy in finding.remedy
 
 
 async def test_check_without_a_database(tmp_path: Path) -> None:

@@ -203,7 +203,10 @@ export class Bridge {
       timer = setTimeout(() => reject(new Error("getToken takes too long")), TOKEN_MS_MAX);
     });
     try {
-      return await Promise.race([getToken(reason), late]);
+      const token = await Promise.race([getToken(reason), late]);
+      // Such as a variable that is not set: it must not look like a page that uses a cookie.
+      if (token !== null && typeof token !== "string") throw new Error(`getToken returned ${typeof token}`);
+      return token;
     } finally {
       clearTimeout(timer);
     }

@@ -3,6 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { Stage } from "../live/stage.js";
 import { Chromium, hasChromium, position, seenAfter, state, visibility } from "./browser.js";
+import { serveDocument } from "./document.js";
 
 const WINDOW_SECONDS = 15;
 const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
@@ -25,6 +26,24 @@ describe.skipIf(!hasChromium())("in Chromium", () => {
 
   const open = (user: string, options: { sleepAfterMs?: number } = {}) =>
     chromium.page(stage.url, () => stage.token(user), options);
+
+  test("the page of docs/client.md shows its first event", async () => {
+    const user = newUser();
+    const served = await serveDocument(stage.url, await stage.token(user));
+    const page = await chromium.browser.newPage();
+    const errors: string[] = [];
+    page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+    await page.goto(served.url);
+    await page.getByText("nothing yet").waitFor();
+
+    const quota = { quotaId: "q1", limits: { devices: 10 }, usage: { devices: 4 } };
+    await stage.publish("quota.updated", { userId: user, ...quota });
+    await page.getByText("4 devices").waitFor();
+
+    expect(errors).toEqual([]);
+    await page.close();
+    await served.close();
+  });
 
   test("a node is killed, and the page misses nothing", async () => {
     const user = newUser();

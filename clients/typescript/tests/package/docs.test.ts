@@ -11,6 +11,7 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 test.each([
   ["README.md", `${ROOT}/README.md`],
   ["docs/client.md", `${ROOT}/../../docs/client.md`],
+  ["docs/migrating.md", `${ROOT}/../../docs/migrating.md`],
 ])("the code in %s compiles", (_name, path) => {
   const blocks = [...readFileSync(path, "utf8").matchAll(/^```tsx?\n(.*?)^```$/gms)].map(
     ([, code]) => code ?? "",

@@ -39,6 +39,19 @@ describe("a token for a socket", () => {
     expect(FakeSocket.made).toHaveLength(6);
   });
 
+  test.each([undefined, { token: "t1" }])(
+    "that is none, but %j, is said, and no cookie is hoped for",
+    async (token) => {
+      const bridge = fakeBridge({ getToken: async () => token as unknown as string });
+      bridge.connect();
+      await settle();
+
+      const reason = `no token: Error: getToken returned ${typeof token}`;
+      expect(bridge.status).toMatchObject({ state: "waiting", end: { reason } });
+      expect(FakeSocket.made).toHaveLength(0);
+    },
+  );
+
   test.each([
     ["cannot be fetched", () => Promise.reject(new Error("503"))],
     [
