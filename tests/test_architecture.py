@@ -27,6 +27,9 @@ ARROWS: dict[str, set[str]] = {
     "storage": {"core", "settings", "store"},
     "sockets": {"core", "settings", "ws"},
     "ceilings": {"core", "settings"},
+    "retention": {"settings", "amqp"},
+    "spans": {"core"},
+    "tracing": {"core", "settings", "spans"},
     "logs": set(),
     "collector": set(),
     "workers": {"core", "settings", "admin"},
@@ -38,6 +41,8 @@ ARROWS: dict[str, set[str]] = {
         "ceilings",
         "sockets",
         "storage",
+        "retention",
+        "tracing",
         "logs",
         *EDGES,
         *PIPELINE,
@@ -53,6 +58,7 @@ ARROWS: dict[str, set[str]] = {
         "ceilings",
         "sockets",
         "storage",
+        "retention",
         "logs",
         *EDGES,
     },
@@ -73,6 +79,7 @@ OWNERS: dict[str, set[str]] = {
     "asyncpg": {"store"},
     "aiohttp": {"admin", "auth"},  # To be asked, and to ask for keys.
     "prometheus_client": {"admin"},
+    "opentelemetry": {"spans"},  # An extra: `tracing` imports it only if it is wanted.
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
     `payload` is a JSON object (UTF-8) without offset and room, which differ per frame.
     `conflate_key` is empty unless the policy conflates. Times are seconds since the Unix epoch;
-    `expires_at` is None for an event that never becomes worthless.
+    `expires_at` is None for an event that never becomes worthless. `trace` is its traceparent, or empty.
     """
 
     key: EventKey
@@ -42,6 +42,7 @@ class Entry(NamedTuple):
     occurred_at: float
     expires_at: float | None
     payload: bytes
+    trace: str = ""
 
 
 class Logged(NamedTuple):

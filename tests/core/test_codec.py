@@ -26,6 +26,7 @@ ENTRY = st.builds(
     occurred_at=SECONDS,
     expires_at=st.none() | SECONDS,
     payload=PAYLOAD,
+    trace=st.sampled_from(["", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]),
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
