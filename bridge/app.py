@@ -45,6 +45,7 @@ from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest
 from bridge.keyring import verifier_of
+from bridge.lag import watch_lag
 from bridge.reader import NodeReader
 from bridge.retention import retention_of
 from bridge.settings import Settings, SettingsError
@@ -162,6 +163,7 @@ class Bridge:
         else:
             memory_feed = MemoryFeed(store_rules.wants if store_rules is not None else _nothing)
             self._feed = memory_feed
+            self.stats.log_caught_up = True
             self._memory = MemoryLog(epoch=uuid4().hex, reader=Readers(memory_feed, self._reader))
         self._consumers = [
             DomainConsumer(
@@ -184,7 +186,7 @@ class Bridge:
             stats=self.stats,
             reader=reader,
         )
-        self._probe = Probe(topology, self._consumers)
+        self._probe = Probe(topology, self._consumers, self.stats)
         watching: list[Work] = [self._probe.run]
         if self._stream is not None:
             watching.append(self._stream.tail)
@@ -244,6 +246,7 @@ class Bridge:
                     *([tasks.create_task(self._store.run(self._feed))] if self._store is not None else []),
                     tasks.create_task(self._tell_unread()),
                     tasks.create_task(self._sockets.keep_alive()),
+                    tasks.create_task(watch_lag(self.stats.loop_lag_seconds)),
                     *([tasks.create_task(self._tls.watch())] if self._tls else []),
                 ]
                 yield Ports(public_port, admin_port)

@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "tracing": {"core", "settings", "spans"},
     "logs": set(),
     "collector": set(),
+    "lag": {"core"},
     "workers": {"core", "settings", "admin"},
     "app": {
         "core",
@@ -43,6 +44,7 @@ ARROWS: dict[str, set[str]] = {
         "storage",
         "retention",
         "tracing",
+        "lag",
         "logs",
         *EDGES,
         *PIPELINE,

@@ -72,7 +72,7 @@ def spans(exporter: InMemorySpanExporter) -> EventSpans:
 
 
 def test_taken_in(spans: EventSpans, exporter: InMemorySpanExporter) -> None:
-    """The span of a delivery is a consumer's, a child of and linked to the publisher's, named by its queue."""
+    """The span of a delivery is a consumer's, a child of the publisher's and linked to it."""
     spans.settled("quota", DELIVERY, TAKEN, Fate.LOGGED)
 
     (span,) = exporter.get_finished_spans()

@@ -35,7 +35,7 @@ async def missed_by(node: ServedNode, user: str, *, since: Frame) -> list[Frame]
 
 
 async def test_a_trace_through_two_nodes(rabbitmq: SharedBroker, prefix: Prefix, tmp_path: Path) -> None:
-    """The publisher's trace is in live and missed frames, in log lines, and, if sampled, in both nodes' spans."""
+    """The publisher's trace is in live and missed frames, log lines, and, if sampled, spans of both nodes."""
     user = fresh("traced")
     async with collecting() as collector:
         with ExitStack() as stack:

@@ -96,6 +96,7 @@ class SocketServer:
         self.limits = limits
         self.verify = verify
         self.stats = stats
+        stats.sockets_max, stats.outbox_bytes_max = limits.sockets_max, limits.outboxes_bytes_max
         self.loop = asyncio.get_running_loop()
         self.pool = Pool(bytes_max=limits.outboxes_bytes_max)
         self.connections: set[Connection] = set()
