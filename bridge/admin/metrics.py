@@ -13,7 +13,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bridge import __version__
+from bridge.core.close import CATALOGUE
 from bridge.core.stats import Histogram, Stats
+
+# There from the start: of what appears with the first close, Prometheus does not see that it has risen.
+_NO_CLOSES: dict[int | str, int] = {reason.code: 0 for reason in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ class BridgeCollector(Collector):
             ("bridge_requeued", "Deliveries given back after a failure of ours.", "domain", stats.requeued),
             ("bridge_commands", "Commands received.", "op", stats.commands),
             ("bridge_command_errors", "Errors sent to clients.", "code", stats.errors),
-            ("bridge_closes", "WebSockets closed.", "code", stats.closes),
+            ("bridge_closes", "WebSockets closed.", "code", {**_NO_CLOSES, **stats.closes}),
             ("bridge_handshakes_refused", "Upgrades refused.", "status", stats.handshakes_refused),
             ("bridge_tokens_rejected", "Tokens rejected.", "reason", stats.tokens_rejected),
             ("bridge_inbox_items", "Items of inboxes.", "outcome", stats.inbox_items),
