@@ -76,8 +76,7 @@ class Intake:
         try:
             return self._judge(delivery)
         except Refused as refused:
-            trace = trace_of_refused(delivery, body_bytes_max=self._body_bytes_max)
-            return Verdict(Fate.DEAD, event_id=delivery.message_id or "", traceparent=trace, refused=refused)
+            return self._refused(delivery, refused)
 
     def _judge(self, delivery: Delivery) -> Verdict:
         # The name comes first: a wrong name is the most useful thing a publisher can be told.
@@ -106,6 +105,14 @@ class Intake:
         return Verdict(  # By position, which is faster.
             fate, event_type.name, event_id, trace, entries, None, owner is not None, begun
         )
+
+    def _refused(self, delivery: Delivery, refused: Refused) -> Verdict:
+        trace, begun = trace_of_refused(delivery, body_bytes_max=self._body_bytes_max), False
+        if not trace and self._traces is not None:
+            trace = self._traces.begin()
+            begun = bool(trace)
+        event_id = delivery.message_id or ""
+        return Verdict(Fate.DEAD, event_id=event_id, traceparent=trace, refused=refused, trace_begun=begun)
 
     def _unknown(self, name: str) -> EventType | None:
         """Apply the domain's rule for unknown types: None to drop, or the bare event that passes.
