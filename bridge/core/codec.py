@@ -74,7 +74,7 @@ def decode_batch(body: bytes) -> list[Entry]:
         for item in header:
             trace = _trace(item) if len(item) > UNTRACED_VALUES else ""
             entry, length = _entry(item, body, at)
-            entries.append(entry._replace(trace=trace) if trace else entry)
+            entries.append(Entry(*entry[:-1], trace) if trace else entry)
             at += length
     except (ValueError, TypeError, KeyError, OverflowError) as exc:
         raise DamagedError(f"the header cannot be read: {exc}") from exc
