@@ -22,8 +22,9 @@ class Tracing:
         """Make what is on.
 
         Raises:
-            SettingsError: spans are on, and the packages that they need are not installed.
+            SettingsError: spans are on, and cannot be made: a package is missing, or a variable is wrong.
         """
+        require_packages(settings)
         ratio = settings.tracing.begin_ratio
         self.starter = TraceStarter(ratio) if ratio else None
         self.spans: EventSpans | None = None
@@ -36,16 +37,23 @@ class Tracing:
             await self.spans.stop(seconds_max=min(seconds_max, FLUSH_SECONDS_MAX))
 
 
-def _spans_of(settings: Settings) -> EventSpans:
-    if not all(map(_is_installed, _NEEDED)):
+def require_packages(settings: Settings) -> None:
+    """Make sure that what spans need is installed, if they are on. Raises SettingsError."""
+    if settings.tracing.spans and not all(map(_is_installed, _NEEDED)):
         problem = (
             "BRIDGE_TRACING__SPANS (in the file: tracing.spans): the packages for spans are not installed: "
             "pip install 'cloudphone-bridge[otel]', or set it to false"
         )
         raise SettingsError([problem])
+
+
+def _spans_of(settings: Settings) -> EventSpans:
     from bridge.spans import EventSpans  # noqa: PLC0415 - what it imports is an extra, and takes its time
 
-    return EventSpans(settings.amqp.exchange, settings.amqp.prefix)
+    try:
+        return EventSpans(settings.amqp.exchange, settings.amqp.prefix)
+    except ValueError as exc:
+        raise SettingsError([f"tracing.spans: an OTEL_… variable cannot be: {exc}; correct it"]) from exc
 
 
 def _is_installed(module: str) -> bool:

@@ -61,6 +61,7 @@ ARROWS: dict[str, set[str]] = {
         "sockets",
         "storage",
         "retention",
+        "tracing",
         "logs",
         *EDGES,
     },

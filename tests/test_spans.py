@@ -179,3 +179,13 @@ def test_spans_without_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         SettingsError, match=r"BRIDGE_TRACING__SPANS .* pip install 'cloudphone-bridge\[otel\]'"
     ):
         Tracing(settings)
+
+
+def test_a_variable_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is a variable of OpenTelemetry's that contradicts another."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+
+    with pytest.raises(
+        SettingsError, match=r"tracing\.spans: an OTEL_… variable cannot be: .*max_queue_size"
+    ):
+        Tracing(load(environment("amqp://localhost", "bridge", BRIDGE_TRACING__SPANS="true")))

@@ -27,6 +27,7 @@ from bridge.sockets import tls_of
 from bridge.storage import store_rules_of
 from bridge.store.checking import check_database
 from bridge.store.store import StoreRules
+from bridge.tracing import require_packages
 
 NAMES_SHOWN_MAX = 5
 
@@ -52,6 +53,7 @@ def check() -> None:
         tls = tls_of(settings)
         if settings.event_log.kind == "stream":
             retention_of(settings)
+        require_packages(settings)
         rules = token_rules_of(settings)
     except SettingsError as exc:
         for problem in exc.problems:
