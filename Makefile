@@ -59,9 +59,10 @@ lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrad
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements/runtime.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra otel --output-file requirements/otel.txt
 	$(COMPILE) $(ARGS) $(PEERS)/requirements.in --output-file $(PEERS)/requirements.txt
-	@if command -v npm >/dev/null; then npm --prefix $(PEERS) install --package-lock-only --ignore-scripts --silent; fi
+	@if command -v npm >/dev/null; then for folder in $(PEERS) tests/node examples/nestjs; do \
+		npm --prefix $$folder install --package-lock-only --ignore-scripts --silent || exit; done; fi
 
 clean: ## Remove caches, build results and .run. Not .venv.
 	@if [ -e .run/lock ] && ! flock --nonblock .run/lock true; then echo "Stop 'make run' first."; exit 1; fi
-	rm -rf .run dist clients/typescript/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
+	rm -rf .run dist clients/typescript/dist examples/nestjs/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
 	find bridge consumers devel benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

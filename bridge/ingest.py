@@ -15,6 +15,8 @@ from logging import DEBUG
 from typing import Protocol
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.core.catalogue import Domain
 from bridge.core.dedupe import Once
@@ -71,8 +73,7 @@ class Spans(Protocol):
         """Note that a delivery of a sampled trace is settled. Must neither wait nor raise."""
 
 
-@dataclass(slots=True, eq=False)
-class _Settling:
+class _Settling(Struct, eq=False):
     """A delivery on its way to its ack."""
 
     delivery: Delivery
@@ -106,11 +107,13 @@ class Ingest:
     clock: Callable[[], float] = time.monotonic
     trouble: str = ""
     _storms: Storms[_Settling] = field(init=False)
+    _ceilings_set: bool = field(init=False)
     _unacked: deque[_Settling] = field(init=False, default_factory=deque)
 
     def __post_init__(self) -> None:
         """Begin in calm."""
         self._storms = Storms(self.ceilings)
+        self._ceilings_set = bool(self.ceilings)
 
     async def run(self, source: Source, event_log: Appender, dead_letters: DeadLetters) -> None:
         """Work until the source stops. Raises what the source, the log or the dead letters raise."""
@@ -194,15 +197,16 @@ class Ingest:
         verdict = one.verdict
         if verdict.fate is not Fate.LOGGED:
             return
-        new = [entry for entry in verdict.entries if self.once.claim(entry.key, logged_at)]
-        if not new:
-            one.verdict = verdict._replace(fate=Fate.DUPLICATE, entries=())
-        for entry in new:
-            if not self.ceilings or self._withstands(entry, one, now):
+        for entry in verdict.entries:
+            if not self.once.claim(entry.key, logged_at):
+                continue
+            if not self._ceilings_set or self._withstands(entry, one, now):
                 claimed.append(entry)
                 one.logged = True
             else:
                 one.held += 1
+        if not (one.logged or one.held):
+            one.verdict = replace(verdict, fate=Fate.DUPLICATE, entries=())
 
     def _withstands(self, entry: Entry, one: _Settling, now: float) -> bool:
         """Tell whether an event is below its ceiling; else it is held, or takes the place of one that is."""

@@ -22,7 +22,7 @@ class WalletEvent(UserEvent):
     """What every wallet event says."""
 
     transaction_id: Identifier = Field(description="The transaction concerned.")
-    amount: Money = Field(description="The transaction's amount.")
+    amount: Money = Field(description="The transaction's amount, in units of the wallet's currency.")
     message: Text = Field(default="", description="What happened, in words for the page.")
 
 
@@ -45,7 +45,9 @@ class DepositCompleted(WalletEvent):
         "message": "Your deposit of 50.00 has arrived.",
     }
 
-    new_balance: Money = Field(description="The wallet's balance after the deposit.")
+    new_balance: Money = Field(
+        description="The wallet's balance after the deposit, in units of its currency."
+    )
     provider_transaction_id: Identifier | None = Field(
         default=None, description="The payment provider's name for the transaction."
     )
@@ -98,4 +100,6 @@ class WithdrawalCompleted(WalletEvent):
         "message": "Your withdrawal of 20.00 is on its way.",
     }
 
-    new_balance: Money = Field(description="The wallet's balance after the withdrawal.")
+    new_balance: Money = Field(
+        description="The wallet's balance after the withdrawal, in units of its currency."
+    )

@@ -29,10 +29,10 @@ import aio_pika
 import jwt
 
 from bridge.core.catalogue import Catalogue
+from bridge.core.examples import published
 from bridge.core.schema import schema_of, sent_types
 from consumers import domains
 from tests.chaos.cluster import SECRET, Cluster
-from tests.doc_tables import payload_of
 from tests.servers import Prefix, SharedBroker, shared_broker
 
 LINE_BYTES_MAX = 2**20
@@ -79,9 +79,9 @@ class Stage:
     async def _examples(self, order: Order) -> list[str]:
         """Publish one event of each type that goes to a user."""
         events = [
-            (event_type.name, payload_of(event_type, userId=order["user"]))
+            (event_type.name, published(event_type, userId=order["user"]))
             for event_type in sent_types(CATALOGUE)
-            if "userId" in payload_of(event_type) and not event_type.age_seconds_max
+            if "userId" in published(event_type) and not event_type.age_seconds_max
         ]
         await self._send(events)
         return [name for name, _ in events]

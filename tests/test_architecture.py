@@ -114,7 +114,7 @@ PURE = {
     "struct",
     "typing",
 }
-PURE_LIBRARIES = {"jiter", "pydantic", "pydantic_core"}
+PURE_LIBRARIES = {"jiter", "msgspec", "pydantic", "pydantic_core"}
 IMPURE_CALLS = {
     "now",
     "utcnow",

@@ -56,7 +56,10 @@ def test_rooms_in_one_command() -> None:
     assert all(int(limit) <= ROOMS_PER_COMMAND_MAX for limit in limits.values())
 
 
-@pytest.mark.parametrize(("kind", "beginning"), [("typescript", "// Written by"), ("jsonschema", "{")])
+@pytest.mark.parametrize(
+    ("kind", "beginning"),
+    [("typescript", "// Written by"), ("jsonschema", "{"), ("asyncapi", "{"), ("markdown", "# Events")],
+)
 def test_export_needs_no_settings(kind: str, beginning: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --built-in the events are written without settings; otherwise settings are asked for."""
     for name in [name for name in os.environ if name.startswith("BRIDGE_")]:
@@ -82,13 +85,18 @@ def test_export_with_a_domain_of_the_settings(tmp_path: Path, monkeypatch: pytes
     )
     monkeypatch.setenv("BRIDGE_CONFIG", str(settings))
     monkeypatch.setenv("RABBITMQ_URL", "amqp://127.0.0.1")
+    monkeypatch.setenv("BRIDGE_AMQP__EXCHANGE", "scores")
     monkeypatch.setenv("JWT_SECRET", "b3V0IG9mIHRoZSBibHVlLCBhIHNlY3JldCB0aGF0IGlzIGxvbmc")
 
     types = CliRunner().invoke(app, ["export", "typescript"]).stdout
     schema = json.loads(CliRunner().invoke(app, ["export", "jsonschema"]).stdout)
+    document = json.loads(CliRunner().invoke(app, ["export", "asyncapi"]).stdout)
+    page = CliRunner().invoke(app, ["export", "markdown"]).stdout
 
     assert '"match.scored": { version: 1; data: MatchScored };' in types
     assert schema["$defs"]["match.scored"]["properties"]["data"]["required"] == ["matchId", "tags"]
+    assert document["channels"]["match.scored"]["bindings"]["amqp"]["exchange"]["name"] == "scores"
+    assert "| `tags` | list of text | yes |" in page
 
 
 # The client's own tests, with Node.js.

@@ -23,13 +23,14 @@ from bridge.cli import app
 from bridge.core.catalogue import Catalogue, Domain, EventType
 from bridge.core.close import CATALOGUE
 from bridge.core.errors import Reason
+from bridge.core.examples import event_from, published
 from bridge.core.intake import Fate
+from bridge.core.markdown import markdown_of
 from bridge.core.revocation import ChangeKind
 from bridge.settings import CUSTOMARY, PREFIX, Settings
 from bridge.ws.dialects import bridge_v1
 from consumers import domains
 from tests.doc_reading import DOCUMENTS, ROOT, blocks, calls, first_words, read, rows, section, words
-from tests.doc_tables import event_of, payload_of, with_tables
 from tests.metrics import TOLD_BY_PROMETHEUS, families, rules, selectors
 
 BUILT_IN = Catalogue(domains())
@@ -51,28 +52,27 @@ NOT_IN_THE_FILE = {
 # Publishing.
 
 
-def test_event_types() -> None:
-    """docs/publishing.md has every event type as it is; `python -m tests.doc_tables` writes them."""
-    page = read("docs/publishing.md")
-
-    assert page == with_tables(page)
+def test_events_page() -> None:
+    """docs/events.md is what `python -m bridge export markdown --built-in >docs/events.md` writes."""
+    assert read("docs/events.md") == markdown_of(BUILT_IN, exchange="cloudphone.events")
 
 
 @pytest.mark.parametrize("event_type", BUILT_IN.event_types, ids=lambda each: f"{each.name}-v{each.version}")
 def test_examples_are_events(event_type: EventType) -> None:
-    """Each example payload in docs/publishing.md is one that the bridge takes."""
-    event = event_of(event_type, payload_of(event_type))
+    """Each example payload in docs/events.md is one that the bridge takes."""
+    event = event_from(event_type, published(event_type))
 
     assert bool(event.targets()) == (event_type.name not in set(ChangeKind))
 
 
 def test_field_types() -> None:
-    """Each type of a field that the tables of docs/publishing.md name is explained there."""
-    explanations, *tables = section("docs/publishing.md", "## Event types").split("\n### ")
-    fields = [row for table in tables for row in rows("\n\n".join(table.split("\n\n")[3:]))]
+    """Each type of a field that docs/events.md names is explained there."""
+    page = read("docs/events.md")
+    fields = [row for row in rows(page, columns=4) if row[0].startswith("`")]
     named = {word for row in fields for word in row[1].split(" or ") if not word.startswith("`")}
+    explained = {row[0] for row in rows(section("docs/events.md", "## How to read this"))}
 
-    assert named == {row[0] for row in rows(explanations)}
+    assert explained - {"any JSON", "list of …"} == named  # Those two are for domains of the settings.
 
 
 def test_shapes() -> None:
@@ -376,7 +376,7 @@ def targets_of(catalogue: Catalogue, name: str) -> Sequence[str]:
     """Return where the example of an event type goes."""
     event_type = catalogue.resolve(name)
     assert event_type is not None
-    return event_of(event_type, payload_of(event_type)).targets()
+    return event_from(event_type, published(event_type)).targets()
 
 
 def test_domain_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,22 @@ def test_token(found: str | None, path: str, headers: HeaderList) -> None:
     assert token(path, *headers) == found
 
 
+@pytest.mark.parametrize(
+    ("cookies", "expected"),
+    [
+        ("bridge_token.1=b; other=x; bridge_token.0=a; bridge_token.2=c", "abc"),
+        ("bridge_token.0=a; bridge_token.2=c", "a"),
+        ("bridge_token.1=b", None),
+        ("bridge_token.0=a; bridge_token=whole", "whole"),
+        ("bridge_token.0=a; bridge_token.0=z", "a"),
+        ("bridge_token.00=a; bridge_token.x=b", None),
+    ],
+)
+def test_cookie_in_pieces(cookies: str, expected: str | None) -> None:
+    """A session that is too long for one cookie is put together from its numbered pieces."""
+    assert token("/ws", ("Cookie", cookies)) == expected
+
+
 def test_cookie_of_a_foreign_page() -> None:
     """A cookie speaks for the user only if the page is one of ours; all else is put there on purpose."""
     assert token("/ws", COOKIE, cookie_trusted=False) is None

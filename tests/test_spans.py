@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
@@ -101,7 +102,7 @@ def test_refused(spans: EventSpans, exporter: InMemorySpanExporter) -> None:
     """The span of a dead letter failed, with the reason and without the text, which may quote a payload."""
     refused = Refused(Reason.BAD_FIELD, "amount is 'canary'", field="amount")
 
-    spans.settled("quota", DELIVERY, TAKEN._replace(fate=Fate.DEAD, refused=refused), Fate.DEAD)
+    spans.settled("quota", DELIVERY, replace(TAKEN, fate=Fate.DEAD, refused=refused), Fate.DEAD)
 
     (span,) = exporter.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR
@@ -112,7 +113,7 @@ def test_refused(spans: EventSpans, exporter: InMemorySpanExporter) -> None:
 
 def test_begun_here(spans: EventSpans, exporter: InMemorySpanExporter) -> None:
     """Of a trace that was begun here the delivery's span is the root; what follows is its child."""
-    spans.settled("quota", DELIVERY, TAKEN._replace(trace_begun=True), Fate.LOGGED)
+    spans.settled("quota", DELIVERY, replace(TAKEN, trace_begun=True), Fate.LOGGED)
     spans.handed_out(logged(), sockets=2, began_at=1_000.0, written_at=1_000.5)
     spans.settled("quota", DELIVERY, TAKEN, Fate.LOGGED)
 

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 
 from pamqp import body, commands, frame, header
 
+from bridge.core.event import iso_utc
+
 CHANNEL = 1
 METHOD, BODY = 1, 3  # Frame types.
 HEAD_BYTES, END_BYTES = 7, 1  # Type, channel and size stand before a payload, a mark behind it.
 
 ROUTING_KEY = "quota.updated"
-BODY_BYTES = 230
+BODY_BYTES = 225
 USER = "u-{index:05}"  # Of users 0, 1, 2 …, as `load.Plan` writes them.
 
 SHOWN_BYTES_MAX = 200
@@ -136,7 +138,7 @@ def _body() -> bytes:
     """Return an event's JSON, with both places held."""
     event = {
         "userId": _USER.decode(),
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "timestamp": iso_utc(datetime.now(UTC)),  # As JavaScript writes it.
         "quotaId": _NUMBER.decode(),
         "limits": {"devices": 10, "storageGB": 100, "cpuCores": 16, "trafficGB": 1000},
         "usage": {"devices": 4, "storageGB": 37.5, "cpuCores": 12.25, "trafficGB": 41.5},

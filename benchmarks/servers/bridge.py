@@ -26,6 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from websockets.frames import Frame, Opcode
 
 from benchmarks.machine import Cpu, allow_files
@@ -130,7 +131,7 @@ class Subject:
 
     def _copies(self, entry: Entry, events: int) -> list[Entry]:
         """Return an entry so many times, each time as another event: none is shown twice."""
-        return [entry._replace(key=EventKey("bench.event", str(next(self._numbers)))) for _ in range(events)]
+        return [replace(entry, key=EventKey("bench.event", str(next(self._numbers)))) for _ in range(events)]
 
     async def fanout(self, batches: int, events: int) -> dict[str, float]:
         """Append `batches` runs of `events` entries each; return what that took."""

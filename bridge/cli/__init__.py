@@ -7,7 +7,7 @@ import logging
 import typer
 
 from bridge import __version__
-from bridge.cli import check, dead, disconnect, explain, export, migrate, publish, serve, tail, token
+from bridge.cli import check, dead, disconnect, explain, export, lint, migrate, publish, serve, tail, token
 
 app = typer.Typer(
     name="cloudphone-bridge",
@@ -41,6 +41,7 @@ app.command("publish")(publish.publish)
 app.command("disconnect")(disconnect.disconnect)
 app.command("tail")(tail.tail)
 app.command("explain")(explain.explain)
+app.command("lint")(lint.lint)
 app.add_typer(dead.app, name="dead")
 app.add_typer(export.app, name="export")
 

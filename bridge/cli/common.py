@@ -82,13 +82,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(130) from None
 
 
-def judge(settings: Settings, catalogue: Catalogue, delivery: Delivery) -> Verdict:
+def judge(catalogue: Catalogue, delivery: Delivery, *, body_bytes_max: int) -> Verdict:
     """Judge a delivery as the bridge would: the domain whose queue it comes to does."""
     domain = catalogue.domains[UNROUTED]
     for bound in catalogue.domains.values():
         if any(topic_matches(key, delivery.routing_key) for key in bound.binding_keys):
             domain = bound
-    return Intake(catalogue, domain, body_bytes_max=settings.ingest.body_bytes_max).judge(delivery)
+    return Intake(catalogue, domain, body_bytes_max=body_bytes_max).judge(delivery)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ def disconnect(
         received_at=time.time(),
         message_id=uuid4().hex,
     )
-    verdict = judge(settings, catalogue_or_exit(settings), delivery)
+    catalogue = catalogue_or_exit(settings)
+    verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
     if verdict.refused is not None:
         fail(f"The bridge would refuse this: {verdict.refused.message}")
     run(_publish(settings, delivery))

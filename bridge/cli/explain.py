@@ -11,8 +11,8 @@ from bridge.cli.common import catalogue_or_exit, console, fail, settings_or_exit
 from bridge.core.access import ASK, AccessRules, Principal
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.errors import Refused
+from bridge.core.examples import sample
 from bridge.core.rooms import parse_room
-from bridge.core.schema import sample
 
 
 def explain(

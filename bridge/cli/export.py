@@ -1,4 +1,4 @@
-"""`bridge export`: the events as sockets get them, for those who read them."""
+"""`bridge export`: the events, for other programs and for people."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from bridge import __version__
 from bridge.cli.common import catalogue_or_exit, settings_or_exit
+from bridge.core.asyncapi import Deployment, asyncapi_of
 from bridge.core.catalogue import Catalogue
+from bridge.core.markdown import markdown_of
 from bridge.core.schema import schema_of
 from bridge.core.typescript import typescript_of
+from bridge.settings import Amqp, Auth, Ingest
+from bridge.ws.dialects.bridge_v1_schema import DIALECT
 from consumers import domains
 
-app = typer.Typer(no_args_is_help=True, help="Write the events as sockets get them, for other programs.")
+app = typer.Typer(no_args_is_help=True, help="Write the events for other programs and for people.")
 
 BuiltIn = Annotated[
     bool, typer.Option("--built-in", help="Leave out the domains of the settings, and need no settings.")
@@ -23,14 +28,41 @@ BuiltIn = Annotated[
 @app.command("jsonschema")
 def jsonschema(built_in: BuiltIn = False) -> None:
     """Print a JSON Schema (2020-12) that every event satisfies, with one definition for each event type."""
-    typer.echo(json.dumps(schema_of(_catalogue(built_in=built_in)), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(schema_of(_what(built_in=built_in)[0]), indent=2, ensure_ascii=False))
 
 
 @app.command("typescript")
 def typescript(built_in: BuiltIn = False) -> None:
     """Print a TypeScript module with the type of each event's payload."""
-    typer.echo(typescript_of(_catalogue(built_in=built_in)), nl=False)
+    typer.echo(typescript_of(_what(built_in=built_in)[0]), nl=False)
 
 
-def _catalogue(*, built_in: bool) -> Catalogue:
-    return Catalogue(domains()) if built_in else catalogue_or_exit(settings_or_exit())
+@app.command("asyncapi")
+def asyncapi(built_in: BuiltIn = False) -> None:
+    """Print an AsyncAPI 3.0 document: what is published to RabbitMQ, and what is said on a socket."""
+    catalogue, deployment = _what(built_in=built_in)
+    document = asyncapi_of(catalogue, deployment, DIALECT, version=__version__)
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@app.command("markdown")
+def markdown(built_in: BuiltIn = False) -> None:
+    """Print a page about every event: its fields, where it goes, and an example."""
+    catalogue, deployment = _what(built_in=built_in)
+    typer.echo(markdown_of(catalogue, exchange=deployment.exchange), nl=False)
+
+
+def _what(*, built_in: bool) -> tuple[Catalogue, Deployment]:
+    """Return the events, and what else the settings decide of the interface."""
+    if built_in:
+        amqp, ingest, auth = Amqp.model_fields, Ingest.model_fields, Auth.model_fields
+        defaults = (amqp["exchange"], amqp["prefix"], ingest["body_bytes_max"], auth["cookie_name"])
+        return Catalogue(domains()), Deployment(*(field.default for field in defaults))
+    settings = settings_or_exit()
+    deployment = Deployment(
+        settings.amqp.exchange,
+        settings.amqp.prefix,
+        settings.ingest.body_bytes_max,
+        settings.auth.cookie_name,
+    )
+    return catalogue_or_exit(settings), deployment

@@ -42,7 +42,7 @@ def publish(
     for what, text in (("TYPE", event_type), ("--message-id", delivery.message_id or "")):
         if len(text.encode(errors="replace")) > SHORT_BYTES_MAX:
             fail(f"{what} is longer than {SHORT_BYTES_MAX} bytes, which AMQP does not allow")
-    verdict = judge(settings, catalogue, delivery)
+    verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
     if verdict.refused is not None and not force:
         fail(f"The bridge would refuse this: {verdict.refused.message}. Publish it anyway with --force.")
     run(_publish(settings, delivery))

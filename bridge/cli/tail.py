@@ -40,7 +40,7 @@ async def _tail(settings: Settings, pattern: str, user: str | None, count: int) 
         console.print("watching … Ctrl-C ends", style="dim")
         while batch := await source.read():
             for delivery in batch:
-                verdict = judge(settings, catalogue, delivery)
+                verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
                 if _wanted(delivery, verdict, pattern, user):
                     _show(delivery, verdict)
                     shown += 1

@@ -48,6 +48,7 @@ class EventType:
     conflate_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `overflow.key_fields`.
     once_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `once_by`.
     head: bytes = field(init=False)  # How every payload of this type begins, up to its id.
+    exact: bool = field(init=False)  # Whether it holds money: then its JSON is read without rounding.
 
     def __post_init__(self) -> None:
         """Raise ValueError for a declaration that could not work."""
@@ -68,6 +69,7 @@ class EventType:
         object.__setattr__(self, "once_attributes", self._attributes("is once", self.once_by))
         head = b'{"type":"%b","version":%d,"id":' % (self.name.encode(), self.version)
         object.__setattr__(self, "head", head)
+        object.__setattr__(self, "exact", _holds_decimal(self.model.__pydantic_core_schema__))
 
     def _attributes(self, verb: str, wire_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the class's attributes for payload fields named in a declaration."""
@@ -245,6 +247,13 @@ class Catalogue:
         if fixed in self._by_key:
             return f"{advice}; publish it as {fixed!r}"
         return advice
+
+
+def _holds_decimal(schema: object) -> bool:
+    """Tell whether a decimal is anywhere in a schema of pydantic-core."""
+    if isinstance(schema, dict):
+        return schema.get("type") == "decimal" or any(map(_holds_decimal, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_holds_decimal, schema))
 
 
 def _splits(name: str) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,8 @@ def encode_batch(entries: Sequence[Entry]) -> bytes:
     header = json.dumps(
         [
             (
-                *entry.key,
+                entry.key.event_type,
+                entry.key.event_id,
                 entry.targets,
                 entry.policy,
                 entry.conflate_key,
@@ -73,8 +74,8 @@ def decode_batch(body: bytes) -> list[Entry]:
         entries = []
         for item in header:
             trace = _trace(item) if len(item) > UNTRACED_VALUES else ""
-            entry, length = _entry(item, body, at)
-            entries.append(Entry(*entry[:-1], trace) if trace else entry)
+            entry, length = _entry(item, body, at, trace)
+            entries.append(entry)
             at += length
     except (ValueError, TypeError, KeyError, OverflowError) as exc:
         raise DamagedError(f"the header cannot be read: {exc}") from exc
@@ -83,7 +84,7 @@ def decode_batch(body: bytes) -> list[Entry]:
     return entries
 
 
-def _entry(item: Any, body: bytes, at: int) -> tuple[Entry, int]:  # noqa: ANN401 - any JSON value
+def _entry(item: Any, body: bytes, at: int, trace: str) -> tuple[Entry, int]:  # noqa: ANN401 - any JSON value
     event_type, event_id, targets, policy, conflate_key, occurred_at, expires_at, length = item
     if not (
         isinstance(event_type, str)
@@ -108,6 +109,7 @@ def _entry(item: Any, body: bytes, at: int) -> tuple[Entry, int]:  # noqa: ANN40
         occurred_at=float(occurred_at),
         expires_at=None if expires_at is None else float(expires_at),
         payload=payload,
+        trace=trace,
     )
     return entry, length
 

@@ -6,8 +6,8 @@ wrote JSON, possibly in another language, and made one mistake at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +21,7 @@ _TYPES = {
     "datetime_type": "an ISO 8601 time as text",
     "decimal_type": "a number or a number in quotes",
     "dict_type": "a JSON object",
+    "float_type": _NUMBER,
     "int_type": "a whole number, without quotes",
     "is_instance_of": _NUMBER,  # A strict Decimal.
     "list_type": "a list",
@@ -43,16 +44,26 @@ _LIMITS = {
     "string_too_short": "must not be empty",
     "too_long": "must have at most {max_length} items",
 }
+_Located: TypeAlias = tuple[tuple[str, ...], ErrorDetails]
+
 _ROOM_ID = "must be 1 to 128 characters without white space, commas and *"
 
 
 def complaint(exc: ValidationError, payload: dict[str, Any]) -> Refused:
-    """Return the refusal of a payload, for the first field at fault."""
-    located = [(_path(error, payload), error) for error in exc.errors(include_url=False)]
-    first = located[0][0][:1]
-    same_field = [path for path, _ in located if path[:1] == first]
+    """Return the refusal of a payload, for the first field at fault; the other fields are beside it."""
+    fields: dict[tuple[str, ...], list[_Located]] = {}
+    for error in exc.errors(include_url=False):
+        path = _path(error, payload)
+        fields.setdefault(path[:1], []).append((path, error))
+    first, *others = map(_refusal, fields.values())
+    first.others = tuple(others)
+    return first
+
+
+def _refusal(located: Sequence[_Located]) -> Refused:
+    """Make one refusal of what is wrong with one field of the payload and what is in it."""
     # Of a union, the branch that got furthest is the one that was meant.
-    path = max(same_field, key=len)
+    path = max((path for path, _ in located), key=len)
     errors = [error for error_path, error in located if error_path == path]
     field = ".".join(path)
     if errors[0]["type"] == "missing":
@@ -76,9 +87,14 @@ def _limit(error: ErrorDetails) -> str:
     if error["type"] == "string_pattern_mismatch" and context["pattern"] == ROOM_ID_PATTERN:
         return _ROOM_ID
     if error["type"] in _LIMITS:
-        return _LIMITS[error["type"]].format(**context)
+        return _LIMITS[error["type"]].format_map({name: _plain(value) for name, value in context.items()})
     message = error["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
+
+
+def _plain(value: object) -> object:
+    """Return a bound as one would write it: a float's 100.0 is 100."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _path(error: ErrorDetails, payload: object) -> tuple[str, ...]:

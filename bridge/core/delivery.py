@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(slots=True)
-class Delivery:
+
+class Delivery(Struct, gc=False):
     """One AMQP delivery (AMQP 0-9-1 class basic), reduced to what ingest needs.
 
     `tag` is the delivery tag on its channel, 0 when it did not come from a channel.

@@ -1,11 +1,14 @@
 """What stands in the event log, and where.
 
-Named tuples: they are immutable, and made three times as fast as frozen dataclasses.
+Structs of msgspec: as immutable as frozen dataclasses, made six times as fast, and with `gc=False` the
+search for reference cycles passes them by, of which there are hundreds of thousands in a window.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from bridge.core.policy import Policy
 
@@ -20,14 +23,14 @@ class Position(NamedTuple):
     offset: int
 
 
-class EventKey(NamedTuple):
+class EventKey(Struct, frozen=True, gc=False):
     """The identity of an event for deduplication: ids are unique within an event type."""
 
     event_type: str
     event_id: str
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """One event, ready to send, with what a node needs to send it without parsing it.
 
     `payload` is a JSON object (UTF-8) without offset and room, which differ per frame.
@@ -45,7 +48,7 @@ class Entry(NamedTuple):
     trace: str = ""
 
 
-class Logged(NamedTuple):
+class Logged(Struct, frozen=True, gc=False):
     """An entry with the offset that the log gave it.
 
     `logged_at` is in seconds since the Unix epoch, 0 when the log does not say.

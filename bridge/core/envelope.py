@@ -10,11 +10,11 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import jiter
+from msgspec import Struct
 
 from bridge.core.delivery import Delivery
 from bridge.core.errors import Reason, Refused, shown
@@ -30,8 +30,7 @@ _CLOUD_EVENTS_TYPE = "application/cloudevents"
 _CLOUD_EVENTS_PREFIXES = ("cloudEvents:", "cloudEvents_")
 
 
-@dataclass(slots=True)
-class Envelope:
+class Envelope(Struct, gc=False):
     """The event inside a delivery, before its class is known.
 
     `name` is what the event is called: the routing key. `declared_types` are the names the
@@ -45,20 +44,20 @@ class Envelope:
     traceparent: str
 
 
-def open_envelope(delivery: Delivery, *, body_bytes_max: int) -> Envelope:
-    """Unwrap a delivery.
+def open_envelope(delivery: Delivery, *, body_bytes_max: int, exact: bool = True) -> Envelope:
+    """Unwrap a delivery. Numbers with a fraction become decimals if they have to be `exact`, else floats.
 
     Raises:
         Refused: the body is not one of the shapes above.
     """
-    payload = _read_json(delivery, body_bytes_max)
+    payload = _read_json(delivery, body_bytes_max, exact=exact)
     declared: list[tuple[str, object]] = []
     event_id = delivery.message_id or None
     trace = read_traceparent(delivery.headers.get("traceparent")) if delivery.headers else ""
     attributes = _cloud_event_attributes(delivery, payload)
     if attributes is not None:
         if attributes is payload:
-            payload = _cloud_event_data(payload)  # In binary mode the body is the data already.
+            payload = _cloud_event_data(payload, exact=exact)  # In binary mode the body is the data already.
         if attributes.get("type") is not None:
             declared.append(("type", _last_names(attributes["type"], delivery.routing_key)))
         event_id = event_id or _text_or_none(attributes.get("id"), "id")
@@ -94,7 +93,7 @@ def trace_of_refused(delivery: Delivery, *, body_bytes_max: int) -> str:
             return trace
     if (delivery.content_type or "").lower().startswith(_CLOUD_EVENTS_TYPE):
         try:
-            return read_traceparent(_read_json(delivery, body_bytes_max).get("traceparent"))
+            return read_traceparent(_read_json(delivery, body_bytes_max, exact=False).get("traceparent"))
         except Refused:
             return ""
     return ""
@@ -125,7 +124,7 @@ def fill_timestamp(payload: dict[str, Any], received_at: float) -> None:
     payload.setdefault("timestamp", iso_utc(datetime.fromtimestamp(received_at, UTC)))
 
 
-def _read_json(delivery: Delivery, body_bytes_max: int) -> dict[str, Any]:
+def _read_json(delivery: Delivery, body_bytes_max: int, *, exact: bool) -> dict[str, Any]:
     body = delivery.body
     if not body:
         raise Refused(Reason.EMPTY, "the body is empty; publish a JSON object")
@@ -141,13 +140,13 @@ def _read_json(delivery: Delivery, body_bytes_max: int) -> dict[str, Any]:
             f"content encoding {delivery.content_encoding!r} is not understood; publish plain UTF-8",
             field="content_encoding",
         )
-    return _parse_object(body)
+    return _parse_object(body, exact=exact)
 
 
-def _parse_object(body: bytes, field: str = "") -> dict[str, Any]:
+def _parse_object(body: bytes, field: str = "", *, exact: bool) -> dict[str, Any]:
     what = field or "the body"
     try:
-        value = jiter.from_json(body, float_mode="decimal", allow_inf_nan=False)
+        value = jiter.from_json(body, float_mode="decimal" if exact else "float", allow_inf_nan=False)
     except ValueError as exc:
         raise _not_json(body, what, field, exc) from exc
     if not isinstance(value, dict):
@@ -212,12 +211,12 @@ def _pattern_data(payload: dict[str, Any], declared: list[tuple[str, object]]) -
     return payload
 
 
-def _cloud_event_data(payload: dict[str, Any]) -> dict[str, Any]:
+def _cloud_event_data(payload: dict[str, Any], *, exact: bool) -> dict[str, Any]:
     encoded = payload.get("data_base64")
     data = payload.get("data")
     if encoded is not None and data is None:
         try:
-            data = _parse_object(base64.b64decode(encoded, validate=True), "data_base64")
+            data = _parse_object(base64.b64decode(encoded, validate=True), "data_base64", exact=exact)
         except (binascii.Error, TypeError, ValueError) as exc:
             raise Refused(Reason.BAD_ENVELOPE, "data_base64 is not base64", field="data_base64") from exc
     if not isinstance(data, dict):

@@ -44,7 +44,8 @@ class Refused(Exception):  # noqa: N818 - it says what happened, not that we fai
 
     `field` is the dotted path of the payload field at fault, or the name of the AMQP
     property, or empty when the body as a whole is at fault. Both texts may quote what the
-    publisher sent: they belong beside it in the dead-letter queue, not in a log.
+    publisher sent: they belong beside it in the dead-letter queue, not in a log. `others` are
+    further fields at fault, if it is one.
     """
 
     def __init__(self, reason: Reason, message: str, *, field: str = "") -> None:
@@ -52,6 +53,7 @@ class Refused(Exception):  # noqa: N818 - it says what happened, not that we fai
         self.reason = reason
         self.message = cut(message, MESSAGE_CHARACTERS_MAX)
         self.field = cut(field, FIELD_CHARACTERS_MAX)
+        self.others: tuple[Refused, ...] = ()
 
 
 class LogUnavailableError(Exception):

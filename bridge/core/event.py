@@ -10,15 +10,17 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeGuard
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     PlainSerializer,
+    SerializeAsAny,
     Strict,
     StringConstraints,
     ValidatorFunctionWrapHandler,
@@ -30,17 +32,20 @@ from pydantic.alias_generators import to_camel
 from bridge.core.rooms import ROOM_ID_PATTERN, user_room
 
 TEXT_CHARACTERS_MAX = 4096
+SAFE_MAX = 2**53 - 1  # Exact in a browser: Number.MAX_SAFE_INTEGER of ECMAScript.
+PERCENT_MAX = 100_000
 MONEY_DIGITS_MAX, MONEY_PLACES_MAX = 38, 18
 MONEY_TEXT_CHARACTERS_MAX = 64
 _ODD_IN_AMOUNT = re.compile(r"[^0-9A-Za-z+.\-]", re.ASCII)  # Letters: an exponent, NaN; pydantic tells.
 IDENTIFIER_CHARACTERS_MAX = 255
-_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+# What JavaScript writes, and nearly everybody sends; `iso_utc` writes the same.
+_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # How every one begins.
 
 
 def _utc_time(value: object, parse: ValidatorFunctionWrapHandler) -> datetime:
-    """Read a time. What nearly everybody sends, JavaScript's own form, needs no more than Python for that."""
-    if isinstance(value, str) and _PLAIN_TIME.fullmatch(value):
+    """Read a time. One in the usual form needs no more than Python for that."""
+    if is_iso_utc(value):
         try:
             return datetime.fromisoformat(value)
         except ValueError:
@@ -68,6 +73,11 @@ def _as_utc(value: datetime) -> datetime:
 def iso_utc(value: datetime) -> str:
     """Write a UTC time as on the wire: `2026-11-21T10:00:00.000Z`."""
     return f"{value.isoformat(timespec='milliseconds')[:-6]}Z"  # Without "+00:00".
+
+
+def is_iso_utc(text: object) -> TypeGuard[str]:
+    """Tell whether a time that has been read was written just as `iso_utc` would write it."""
+    return isinstance(text, str) and _PLAIN_TIME.fullmatch(text) is not None
 
 
 def _plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -135,24 +145,43 @@ Text = Annotated[str, Strict(), StringConstraints(max_length=TEXT_CHARACTERS_MAX
 Identifier = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=IDENTIFIER_CHARACTERS_MAX)]
 """An identifier that names no room: 1–255 characters of any kind."""
 
-Code = Text | Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)]
+Code = Text | Annotated[int, Strict(), Field(ge=-SAFE_MAX, le=SAFE_MAX)]
 """A code or version of somebody else's numbering: text or a whole number, passed on as it came."""
 
 Flag = Annotated[bool, Strict()]
 """True or false, and nothing that could be taken for it."""
 
-Count = Annotated[int, Strict(), Field(ge=0, le=2**53)]
+Count = Annotated[int, Strict(), Field(ge=0, le=SAFE_MAX)]
 """A whole number, not negative, exact in a browser."""
 
-# Text is refused although pydantic's own schema of a decimal would allow it.
-_Exact = Annotated[
-    Decimal, Strict(), PlainSerializer(float, return_type=float), WithJsonSchema({"type": "number"})
-]
-_Fraction = Annotated[_Exact, Field(ge=-(2**53), le=2**53)]
-Number = Annotated[int, Strict(), Field(ge=-(2**53), le=2**53)] | _Fraction
-"""A measured number; read exactly, written as a JSON number."""
 
-Percent = Annotated[int, Strict(), Field(ge=0, le=100_000)] | Annotated[_Exact, Field(ge=0, le=100_000)]
+def _as_number(least: int, most: int) -> WithJsonSchema:
+    """Describe a decimal as the number that it is in JSON: pydantic would allow text as well."""
+    return WithJsonSchema({"type": "number", "minimum": least, "maximum": most})
+
+
+# Whole numbers and floats are checked and written without a call of Python. Exact decimals come only from the
+# JSON of an event that holds money as well.
+Number = SerializeAsAny[
+    Annotated[int, Strict(), Field(ge=-SAFE_MAX, le=SAFE_MAX)]
+    | Annotated[float, Strict(), Field(ge=-SAFE_MAX, le=SAFE_MAX)]
+    | Annotated[
+        Decimal,
+        Strict(),
+        Field(ge=-SAFE_MAX, le=SAFE_MAX),
+        AfterValidator(float),
+        _as_number(-SAFE_MAX, SAFE_MAX),
+    ]
+]
+"""A measured number, written as it came."""
+
+Percent = SerializeAsAny[
+    Annotated[int, Strict(), Field(ge=0, le=PERCENT_MAX)]
+    | Annotated[float, Strict(), Field(ge=0, le=PERCENT_MAX)]
+    | Annotated[
+        Decimal, Strict(), Field(ge=0, le=PERCENT_MAX), AfterValidator(float), _as_number(0, PERCENT_MAX)
+    ]
+]
 """A percentage, 100 being the whole; more than 100 is possible when a limit is exceeded."""
 
 Money = Annotated[

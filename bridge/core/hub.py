@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Sequence
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
@@ -37,19 +37,20 @@ class Hub(Generic[M]):
         """Return the members of a room; a live view."""
         return self._rooms.get(room, {}).keys()
 
-    def audience(self, targets: Iterable[str]) -> Iterator[tuple[str, Collection[M]]]:
-        """Yield each target room that has members with those to serve there.
+    def audience(self, targets: Iterable[str]) -> Sequence[tuple[str, Sequence[M]]]:
+        """Return each target room that has members with those to serve there.
 
         A member of several targets is served in the first of them only.
         """
-        occupied = [(room, members) for room in targets if (members := self._rooms.get(room))]
-        if len(occupied) == 1:
-            room, members = occupied[0]
-            yield room, list(members)
-            return
+        rooms = self._rooms
+        occupied = [(room, list(rooms[room])) for room in targets if room in rooms]
+        if len(occupied) <= 1:  # Nearly always.
+            return occupied
         served: set[M] = set()
+        audience = []
         for room, members in occupied:
             fresh = [member for member in members if member not in served]
             served.update(fresh)
             if fresh:
-                yield room, fresh
+                audience.append((room, fresh))
+        return audience

@@ -33,7 +33,7 @@ class InboxRules:
 
 def key_of(entry: Entry) -> bytes:
     """Return an event's identity in KEY_BYTES, whatever a publisher has made its id of."""
-    text = "\0".join(entry.key).encode("utf-8", "surrogatepass")
+    text = f"{entry.key.event_type}\0{entry.key.event_id}".encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=KEY_BYTES).digest()
 
 

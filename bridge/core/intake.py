@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
@@ -15,7 +16,7 @@ from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry, EventKey
 from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
-from bridge.core.event import BaseEvent, UserEvent, iso_utc
+from bridge.core.event import BaseEvent, UserEvent, is_iso_utc, iso_utc
 from bridge.core.policy import DROP_OLDEST, Policy
 from bridge.core.tracecontext import TraceStarter
 
@@ -32,7 +33,7 @@ class Fate(StrEnum):
     FAILED = "failed"
 
 
-class Verdict(NamedTuple):
+class Verdict(Struct, frozen=True):
     """The judgement on one delivery.
 
     `entries` is what to log: empty unless the fate is LOGGED, more than one when further events
@@ -85,7 +86,7 @@ class Intake:
             event_type = self._unknown(delivery.routing_key)
             if event_type is None:
                 return Verdict(Fate.DROPPED, event_id=delivery.message_id or "")
-        envelope = open_envelope(delivery, body_bytes_max=self._body_bytes_max)
+        envelope = open_envelope(delivery, body_bytes_max=self._body_bytes_max, exact=event_type.exact)
         if envelope.declared_types:
             check_declared_types(envelope, event_type.name)
         owner = self._catalogue.owner_of(event_type)
@@ -99,9 +100,14 @@ class Intake:
             begun = bool(trace)
         fate, entries = Fate.LATE, list[Entry]()
         if not is_late(event_type, event, delivery.received_at):
-            fate, entries = Fate.LOGGED, [make_entry(event_type, event, event_id, trace)]
+            fate, entries = (
+                Fate.LOGGED,
+                [make_entry(event_type, event, event_id, envelope.payload["timestamp"], trace)],
+            )
             for derived in event.derived():
-                entries.append(make_entry(self._catalogue.of_class(type(derived)), derived, event_id, trace))
+                entries.append(
+                    make_entry(self._catalogue.of_class(type(derived)), derived, event_id, None, trace)
+                )
         return Verdict(  # By position, which is faster.
             fate, event_type.name, event_id, trace, entries, None, owner is not None, begun
         )
@@ -124,8 +130,7 @@ class Intake:
             case UnknownRule.DROP:
                 return None
             case UnknownRule.PASS:
-                # Nothing is declared for it, so nothing beside the common part may leave.
-                return EventType(name, UserEvent, DROP_OLDEST)
+                return passed(name)
             case UnknownRule.DEAD_LETTER:
                 known = ", ".join(event_type.name for event_type in self._domain.event_types)
                 raise Refused(
@@ -136,16 +141,24 @@ class Intake:
                 )
 
 
+def passed(name: str) -> EventType:
+    """Return the event type of a name that no domain declares: nothing beside the common part may leave."""
+    return EventType(name, UserEvent, DROP_OLDEST)
+
+
 def is_late(event_type: EventType, event: BaseEvent, now: float) -> bool:
     """Tell whether an event is older than its type allows. `now` is in seconds since the Unix epoch."""
     age_max = event_type.age_seconds_max
     return age_max is not None and now - event.timestamp.timestamp() > age_max
 
 
-def make_entry(event_type: EventType, event: BaseEvent, event_id: str, trace: str = "") -> Entry:
-    """Serialise an event once, for everybody who will get it."""
+def make_entry(
+    event_type: EventType, event: BaseEvent, event_id: str, written: object = None, trace: str = ""
+) -> Entry:
+    """Serialise an event once, for everybody who will get it. `written` is its timestamp as it came."""
     occurred_at = event.timestamp.timestamp()
     age_max = event_type.age_seconds_max
+    time = written if is_iso_utc(written) else iso_utc(event.timestamp)
     data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
     return Entry(  # By position, which is faster.
         _identity(event_type, event, event_id),
@@ -155,7 +168,7 @@ def make_entry(event_type: EventType, event: BaseEvent, event_id: str, trace: st
         occurred_at,
         None if age_max is None else occurred_at + age_max,
         b'%b%b,"timestamp":"%b","data":%b}'
-        % (event_type.head, quoted(event_id).encode(), iso_utc(event.timestamp).encode(), data),
+        % (event_type.head, quoted(event_id).encode(), time.encode(), data),
         trace,
     )
 
@@ -170,9 +183,11 @@ def _identity(event_type: EventType, event: BaseEvent, event_id: str) -> EventKe
 def _conflate_key(event_type: EventType, event: BaseEvent) -> str:
     if event_type.overflow.policy is not Policy.CONFLATE:
         return ""
-    values = [str(getattr(event, name)) for name in event_type.conflate_attributes]
     # One socket can watch two users, whose quotas may well have the same name.
-    return "\0".join([event_type.name, event.user_id or "", *values])
+    key = f"{event_type.name}\0{event.user_id or ''}"
+    for name in event_type.conflate_attributes:
+        key = f"{key}\0{getattr(event, name)}"
+    return key
 
 
 def _validate(model: type[BaseEvent], payload: dict[str, Any]) -> BaseEvent:

@@ -10,13 +10,14 @@ A second limit, the pool's, is for all sockets of a node together.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from bridge.core.close import SLOW, CloseReason
 from bridge.core.policy import Policy
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True, gc=False):
     """One message as it goes on the wire, shared by every socket that gets it.
 
     `offset` is the event's offset in the log, 0 for a message that is not an event.

@@ -1,39 +1,53 @@
-"""JSON Schemas of the events as sockets get them, made from the event classes (JSON Schema 2020-12).
+"""JSON Schemas of the events as sockets get them and as they are published, made from the event classes.
 
 What leaves the process differs from what comes in: money and times are text in one form, a field
-without a value is missing rather than null, and a default is always there.
+without a value is missing rather than null, and a default is always there. The words are those that
+JSON Schema 2020-12 and draft 7 share.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import jiter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bridge.core.catalogue import Catalogue, EventType
-from bridge.core.event import BaseEvent, iso_utc
+from bridge.core.event import iso_utc
+from bridge.core.examples import sample
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EVENT_ID_CHARACTERS_MAX = 255
 MONEY_PATTERN = r"^-?[0-9]+(\.[0-9]+)?$"
 _DEFINITIONS = "$defs"
-_PLACES = "decimal_places"
+_PLACES, _DIGITS = "decimal_places", "max_digits"
 _LIMITS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 
 
-class _Sent(GenerateJsonSchema):
+class _Plain(GenerateJsonSchema):
+    """Leaves out what speaks of Python: defaults, which are the bridge's affair, and titles."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Leave the default out: who publishes leaves the field out, and a page gets the value."""
+        return self.generate_inner(schema["schema"])
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Leave the class's name out: it is nothing to others."""
+        written = super().model_schema(schema)
+        written.pop("title", None)
+        return written
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's signature
+        """Leave titles out, which would repeat the names."""
+        return False
+
+
+class _Sent(_Plain):
     """Writes the schema of what is sent, where pydantic's own would tell what could be held."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         """Leave null out: a field without a value is not sent."""
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Leave the default out: it is for the bridge, a page gets the value."""
         return self.generate_inner(schema["schema"])
 
     def field_is_required(
@@ -47,16 +61,6 @@ class _Sent(GenerateJsonSchema):
             return "default_factory" in inner or inner.get("default") is not None
         return bool(inner["type"] != "nullable")
 
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """Leave the class's name out: it is nothing to the page."""
-        written = super().model_schema(schema)
-        written.pop("title", None)
-        return written
-
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's signature
-        """Leave titles out, which would repeat the names."""
-        return False
-
     def ser_schema(self, schema: Any) -> JsonSchemaValue | None:  # noqa: ANN401 - one of pydantic's many
         """Name the form of a time, which pydantic knows only as text."""
         written = super().ser_schema(schema)
@@ -69,6 +73,27 @@ def payload_schema(event_type: EventType) -> dict[str, Any]:
     """Return the schema of an event type's payload, the `data` of its frame. `$defs` are its own."""
     schema = event_type.model.model_json_schema(mode="serialization", schema_generator=_Sent)
     return {**schema, "description": one_line(event_type.model.__doc__ or "")}
+
+
+def published_schema(event_type: EventType, *, timestamp_required: bool) -> dict[str, Any]:
+    """Return the schema of an event type's payload as it may be published, without `$defs` of its own."""
+    schema = _inlined(event_type.model.model_json_schema(mode="validation", schema_generator=_Plain))
+    allowed = dict.fromkeys((event_type.name, event_type.name.rpartition(".")[2], *event_type.aliases))
+    common = {
+        "type": {"enum": list(allowed), "description": "The event type; may be left out."},
+        "eventId": {
+            "type": "string",
+            "maxLength": EVENT_ID_CHARACTERS_MAX,
+            "description": "Identifies the event where the AMQP message_id does not.",
+        },
+    }
+    required = [name for name in schema["required"] if timestamp_required or name != "timestamp"]
+    return {
+        "type": "object",
+        "description": one_line(event_type.model.__doc__ or ""),
+        "properties": common | schema["properties"],
+        "required": required,
+    }
 
 
 def frame_schema(event_type: EventType) -> dict[str, Any]:
@@ -88,15 +113,6 @@ def frame_schema(event_type: EventType) -> dict[str, Any]:
         },
         "required": ["offset", "room", "type", "version", "id", "timestamp", "data"],
     }
-
-
-def sample(event_type: EventType) -> BaseEvent:
-    """Return an event of this type made from its example."""
-    payload = {"userId": "u1", "timestamp": "2026-01-01T00:00:00Z", **event_type.model.EXAMPLE}
-    # As ingest reads it: numbers are exact decimals.
-    return event_type.model.model_validate(
-        jiter.from_json(json.dumps(payload).encode(), float_mode="decimal")
-    )
 
 
 def sent_types(catalogue: Catalogue) -> list[EventType]:
@@ -126,13 +142,15 @@ def _key(event_type: EventType) -> str:
 
 def _odd(part: Mapping[str, Any]) -> bool:
     """Tell whether pydantic's own words are in a schema; a property of such a name holds a schema."""
-    return any(isinstance(part.get(word), int | float) for word in (*_LIMITS, _PLACES))
+    return any(isinstance(part.get(word), int | float) for word in (*_LIMITS, _PLACES, _DIGITS))
 
 
 def _standard(part: Mapping[str, Any]) -> dict[str, Any]:
     """Write pydantic's own words as JSON Schema knows them."""
     money = {"pattern": MONEY_PATTERN} if _PLACES in part else {}
-    return {_LIMITS.get(word, word): value for word, value in part.items() if word != _PLACES} | money
+    return {
+        _LIMITS.get(word, word): value for word, value in part.items() if word not in (_PLACES, _DIGITS)
+    } | money
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

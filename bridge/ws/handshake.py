@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count, takewhile
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from websockets.datastructures import Headers
@@ -90,10 +91,15 @@ def offered_subprotocols(headers: Headers) -> list[str]:
 
 
 def _cookie(headers: Headers, name: str) -> str | None:
+    """Return a cookie's value. One past 4 KB Auth.js keeps in pieces, named `name.0`, `name.1` and so on."""
     # Not http.cookies: it gives up at the first cookie that it dislikes, and others on the page set those.
+    pieces: dict[str, str] = {}
     for value in headers.get_all("Cookie"):
         for cookie in value.split(";"):
             key, _, content = cookie.strip().partition("=")
             if key == name:
                 return content.strip('"')
-    return None
+            if key.startswith(f"{name}."):
+                pieces.setdefault(key, content.strip('"'))
+    names = takewhile(pieces.__contains__, (f"{name}.{number}" for number in count()))
+    return "".join(pieces[piece] for piece in names) or None

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 
 from bridge.core.access import AccessRules, Principal
 from bridge.core.entry import Entry, EventKey
@@ -146,7 +147,7 @@ def test_change_of(logged: Entry, change: Change | None) -> None:
 @pytest.mark.parametrize("payload", [b"{}", b"{x}", b"[]", b'{"data":[]}', b'{"data":{"userId":7}}'])
 def test_change_that_says_not_whom(payload: bytes) -> None:
     """What did not come through ingest does no harm."""
-    change = change_of(entry("user.disabled")._replace(payload=payload))
+    change = change_of(replace(entry("user.disabled"), payload=payload))
 
     assert change == Change(ChangeKind.USER_DISABLED, "", NOW, issued_before=NOW)
 

@@ -11,11 +11,11 @@ import pytest
 
 from bridge.core.catalogue import Catalogue, Domain, EventType
 from bridge.core.event import BaseEvent, Count, Flag, FreeJson, Money, Percent, Text, UtcTime
+from bridge.core.examples import event_from, published
 from bridge.core.policy import MUST_DELIVER
 from bridge.core.schema import frame_schema, schema_of
 from bridge.core.typescript import typescript_of
 from consumers import domains
-from tests.doc_tables import event_of, payload_of
 
 BUILT_IN = Catalogue(domains())
 WORDS = {
@@ -81,7 +81,7 @@ def test_words() -> None:
 @every_event_type
 def test_fields(event_type: EventType) -> None:
     """Each example is sent with all fields that its schema requires, and none that it does not know."""
-    event = event_of(event_type, payload_of(event_type))
+    event = event_from(event_type, published(event_type))
     sent = json.loads(event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True))
     data = frame_schema(event_type)["properties"]["data"]
 

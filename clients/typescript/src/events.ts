@@ -751,11 +751,11 @@ export interface WalletDepositCompleted {
   userId: string;
   /** The transaction concerned. */
   transactionId: string;
-  /** The transaction's amount. */
+  /** The transaction's amount, in units of the wallet's currency. */
   amount: string;
   /** What happened, in words for the page. */
   message: string;
-  /** The wallet's balance after the deposit. */
+  /** The wallet's balance after the deposit, in units of its currency. */
   newBalance: string;
   /** The payment provider's name for the transaction. */
   providerTransactionId?: string;
@@ -767,7 +767,7 @@ export interface WalletPaymentStatusUpdated {
   userId: string;
   /** The transaction concerned. */
   transactionId: string;
-  /** The transaction's amount. */
+  /** The transaction's amount, in units of the wallet's currency. */
   amount: string;
   /** What happened, in words for the page. */
   message: string;
@@ -787,11 +787,11 @@ export interface WalletWithdrawalCompleted {
   userId: string;
   /** The transaction concerned. */
   transactionId: string;
-  /** The transaction's amount. */
+  /** The transaction's amount, in units of the wallet's currency. */
   amount: string;
   /** What happened, in words for the page. */
   message: string;
-  /** The wallet's balance after the withdrawal. */
+  /** The wallet's balance after the withdrawal, in units of its currency. */
   newBalance: string;
 }
 
