@@ -6,9 +6,11 @@ WORKDIR /src
 
 # Dependencies first: they change less often than the code. Every file is checked against its locked hash,
 # also those of hatchling, which builds the wheel and is locked among the development tools.
+# `--build-arg LOCK=otel` adds the packages for spans (docs/monitoring.md).
+ARG LOCK=runtime
 COPY requirements requirements
 RUN python -m venv /opt/bridge \
- && /opt/bridge/bin/pip install --require-hashes --no-deps --requirement requirements/runtime.txt
+ && /opt/bridge/bin/pip install --require-hashes --no-deps --requirement requirements/${LOCK}.txt
 RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } keep' \
         requirements/dev.txt > build.txt \
  && pip install --require-hashes --no-deps --requirement build.txt

@@ -53,9 +53,11 @@ bench-check: venv ## In a minute: fail if a bar is missed by more than the noise
 	$(PYTHON) -m benchmarks --guard $(ARGS)
 
 lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrade takes the newest.
-	$(COMPILE) $(ARGS) pyproject.toml --group dev --output-file requirements/dev.txt
+	$(COMPILE) $(ARGS) pyproject.toml --group dev --extra otel --output-file requirements/dev.txt
 	@cp requirements/dev.txt requirements/runtime.txt # The same versions: what is in the file is kept.
+	@cp requirements/dev.txt requirements/otel.txt
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) $(ARGS) pyproject.toml --extra otel --output-file requirements/otel.txt
 	$(COMPILE) $(ARGS) $(PEERS)/requirements.in --output-file $(PEERS)/requirements.txt
 	@if command -v npm >/dev/null; then for folder in $(PEERS) tests/node examples/nestjs; do \
 		npm --prefix $$folder install --package-lock-only --ignore-scripts --silent || exit; done; fi

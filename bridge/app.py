@@ -25,7 +25,7 @@ from bridge.amqp.feed import StreamFeed
 from bridge.amqp.link import Connection, Link, Work
 from bridge.amqp.probe import Probe
 from bridge.amqp.source import StockSource
-from bridge.amqp.stream import Retention, StreamLog
+from bridge.amqp.stream import StreamLog
 from bridge.amqp.topology import Names, Topology
 from bridge.ceilings import ceilings_of
 from bridge.core.catalogue import RESERVED_NAMES, UNROUTED, Catalogue, Domain
@@ -40,21 +40,24 @@ from bridge.core.log import MemoryLog, Readers
 from bridge.core.revocation import Change, Revocations
 from bridge.core.stats import Stats
 from bridge.core.tables import build
+from bridge.core.tracecontext import log_fields
 from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest
 from bridge.keyring import verifier_of
+from bridge.lag import watch_lag
 from bridge.reader import NodeReader
+from bridge.retention import retention_of
 from bridge.settings import Settings, SettingsError
-from bridge.sockets import limiter_of, origin_rules_of, session_rules_of, socket_limits_of
+from bridge.sockets import frame_of, limiter_of, origin_rules_of, session_rules_of, socket_limits_of, tls_of
 from bridge.storage import store_rules_of
 from bridge.store.memory_feed import MemoryFeed
 from bridge.store.store import Store
+from bridge.tracing import Tracing
 from bridge.ws.address import Proxies
-from bridge.ws.connection import Connection as Socket, event_frame
+from bridge.ws.connection import Connection as Socket
 from bridge.ws.desk import Sources
 from bridge.ws.server import SocketServer
-from bridge.ws.tls import Tls
 from consumers import domains as built_in_domains
 
 log = structlog.get_logger()
@@ -100,42 +103,6 @@ def topology_of(settings: Settings, catalogue: Catalogue) -> Topology:
     )
 
 
-def retention_of(settings: Settings) -> Retention:
-    """Return how much of the log is kept, if it is a stream.
-
-    Raises:
-        SettingsError: it is kept for less time than revocations are to be remembered.
-    """
-    log_settings, remember_seconds = settings.event_log, settings.access.remember_seconds
-    if remember_seconds > log_settings.retention_seconds_max:
-        problem = (
-            f"access.remember_seconds: is {remember_seconds:g}, but the log is kept for "
-            f"{log_settings.retention_seconds_max} s only; raise event_log.retention_seconds_max"
-        )
-        raise SettingsError([problem])
-    return Retention(
-        log_settings.retention_seconds_max,
-        log_settings.retention_bytes_max,
-        read_back_seconds=max(
-            log_settings.window_seconds_max, settings.ingest.dedupe_seconds, remember_seconds
-        ),
-    )
-
-
-def tls_of(settings: Settings) -> Tls | None:
-    """Return the certificate of the public port, None for plain TCP.
-
-    Raises:
-        SettingsError: certificate or key cannot be used.
-    """
-    if settings.ws.tls_certificate is None or settings.ws.tls_key is None:
-        return None
-    try:
-        return Tls(settings.ws.tls_certificate, settings.ws.tls_key)
-    except OSError as exc:
-        raise SettingsError([f"ws.tls_certificate, ws.tls_key: cannot be used: {exc}"]) from exc
-
-
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where the bridge listens, once it does."""
@@ -159,6 +126,7 @@ class Bridge:
         self.stats = Stats()
         self.hub: Hub[Socket] = Hub()
         self._tls = tls_of(settings)
+        self._tracing = Tracing(settings)
         self._verifier = verifier_of(settings)
         store_rules = store_rules_of(settings, self.catalogue)
         self._store = Store(store_rules, self.stats) if store_rules is not None else None
@@ -174,7 +142,12 @@ class Bridge:
         self._reader = NodeReader(
             self._once,
             Fanout(
-                self.hub, self.window, frame=event_frame, on_new_life=self._restart_sockets, stats=self.stats
+                self.hub,
+                self.window,
+                frame=frame_of(settings),
+                on_new_life=self._restart_sockets,
+                stats=self.stats,
+                spans=self._tracing.spans,
             ),
             on_change=self._access_changed,
         )
@@ -190,6 +163,7 @@ class Bridge:
         else:
             memory_feed = MemoryFeed(store_rules.wants if store_rules is not None else _nothing)
             self._feed = memory_feed
+            self.stats.log_caught_up = True
             self._memory = MemoryLog(epoch=uuid4().hex, reader=Readers(memory_feed, self._reader))
         self._consumers = [
             DomainConsumer(
@@ -212,7 +186,7 @@ class Bridge:
             stats=self.stats,
             reader=reader,
         )
-        self._probe = Probe(topology, self._consumers)
+        self._probe = Probe(topology, self._consumers, self.stats)
         watching: list[Work] = [self._probe.run]
         if self._stream is not None:
             watching.append(self._stream.tail)
@@ -272,6 +246,7 @@ class Bridge:
                     *([tasks.create_task(self._store.run(self._feed))] if self._store is not None else []),
                     tasks.create_task(self._tell_unread()),
                     tasks.create_task(self._sockets.keep_alive()),
+                    tasks.create_task(watch_lag(self.stats.loop_lag_seconds)),
                     *([tasks.create_task(self._tls.watch())] if self._tls else []),
                 ]
                 yield Ports(public_port, admin_port)
@@ -291,9 +266,12 @@ class Bridge:
                 for consumer in self._consumers:
                     consumer.stop()
                 await asyncio.wait((ingest,))
-        await self._sockets.drain(
-            seconds_max=max(0.1, deadline - time.monotonic()),
-            retry_after_seconds_max=shutdown.retry_after_seconds_max,
+        seconds_max = max(0.1, deadline - time.monotonic())
+        await asyncio.gather(
+            self._sockets.drain(
+                seconds_max=seconds_max, retry_after_seconds_max=shutdown.retry_after_seconds_max
+            ),
+            self._tracing.stop(seconds_max=seconds_max),
         )
 
     def _restart_sockets(self) -> None:
@@ -310,7 +288,8 @@ class Bridge:
         if self._store is not None:
             self._store.forget(change.user_id)
         self._sockets.audience.access_changed(change)
-        log.info("access.changed", change=change.kind.value, user_id=change.user_id, room=change.room)
+        ids = {"user_id": change.user_id, "room": change.room, **log_fields(change.trace)}
+        log.info("access.changed", change=change.kind.value, **ids)
 
     async def _tell_unread(self) -> None:
         """Tell users how much of their inbox is unread, whenever that changes, on whichever node."""
@@ -322,11 +301,17 @@ class Bridge:
         """Return the work of a domain's consumer."""
         ingest = self._ingests[domain.name] = Ingest(
             domain=domain,
-            intake=Intake(self.catalogue, domain, body_bytes_max=self.settings.ingest.body_bytes_max),
+            intake=Intake(
+                self.catalogue,
+                domain,
+                body_bytes_max=self.settings.ingest.body_bytes_max,
+                traces=self._tracing.starter,
+            ),
             once=self._once,
             stats=self.stats,
             ceilings=self._ceilings,
             unacked_max=self.settings.amqp.prefetch // 2,
+            spans=self._tracing.spans,
         )
 
         async def work(source: StockSource, connection: Connection) -> None:
@@ -357,6 +342,7 @@ class Bridge:
             cookie_name=settings.auth.cookie_name,
             proxies=Proxies(ws.trusted_proxies, header=ws.forwarded_header),
             compress_bytes_min=ws.compress_bytes_min if ws.compression else None,
+            event_frame=frame_of(settings),
         )
 
     def _gauges(self) -> NodeGauges:

@@ -18,6 +18,7 @@ from bridge.core.hub import Hub
 from bridge.core.outbox import Frame
 from bridge.core.run import Run
 from bridge.core.stats import Stats
+from bridge.core.tracecontext import is_sampled
 from bridge.core.window import Window
 
 
@@ -32,6 +33,16 @@ class Member(Protocol):
 
     def send(self, run: Run) -> int:
         """Do both. How many bytes were written at once, uncounted, since nothing waited; else 0."""
+
+
+class Spans(Protocol):
+    """Where sampled traces are told that their events went out."""
+
+    def handed_out(self, logged: Logged, *, sockets: int, began_at: float, written_at: float) -> None:
+        """Note that an entry of a sampled trace was offered to so many sockets. Must neither wait nor raise.
+
+        Times are in seconds since the Unix epoch: when this node got the entry, and when it had written it.
+        """
 
 
 M = TypeVar("M", bound=Member)
@@ -50,6 +61,7 @@ class Fanout(Generic[M]):
         frame: Callable[[Logged, str], Frame],
         on_new_life: Callable[[], None],
         stats: Stats,
+        spans: Spans | None = None,
     ) -> None:
         """`frame` makes an entry into what the sockets of one room get.
 
@@ -61,6 +73,7 @@ class Fanout(Generic[M]):
         self._frame = frame
         self._on_new_life = on_new_life
         self._stats = stats
+        self._spans = spans
 
     def begin(self, position: Position) -> None:
         """Start over at a position of the log."""
@@ -81,7 +94,10 @@ class Fanout(Generic[M]):
         self._stats.entries_seen += len(batch)
         # Most runs are of one entry, and in a storm most entries have the same targets.
         alike = len({logged.entry.targets for logged in current}) == 1
-        self._observe(self._send_alike(current) if alike else self._send_mixed(current))
+        sent = self._send_alike(current) if alike else self._send_mixed(current)
+        self._observe(sent)
+        if self._spans is not None:
+            self._trace(self._spans, sent, now)
 
     def _expired(self, logged: Logged, now: float) -> bool:
         expires_at = logged.entry.expires_at
@@ -123,6 +139,13 @@ class Fanout(Generic[M]):
         for logged in sent:
             age_seconds = written_at - logged.entry.occurred_at
             self._stats.latency_seconds.observe(min(max(0.0, age_seconds), AGE_SECONDS_MAX))
+
+    def _trace(self, spans: Spans, sent: Iterable[Logged], began_at: float) -> None:
+        written_at = time.time()
+        for logged in sent:
+            if is_sampled(logged.entry.trace):
+                sockets = sum(len(members) for _, members in self._hub.audience(logged.entry.targets))
+                spans.handed_out(logged, sockets=sockets, began_at=began_at, written_at=written_at)
 
 
 def _bounded(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:

@@ -29,6 +29,7 @@ from bridge.core.policy import Policy
 from bridge.core.stats import Stats
 from bridge.core.storm import Ceilings, Held, Storms
 from bridge.core.trace import where
+from bridge.core.tracecontext import is_sampled, log_fields, read_traceparent
 
 log = structlog.get_logger()
 
@@ -65,6 +66,13 @@ class DeadLetters(Protocol):
         """
 
 
+class Spans(Protocol):
+    """Where sampled traces are told what became of their events."""
+
+    def settled(self, domain: str, delivery: Delivery, verdict: Verdict, fate: Fate) -> None:
+        """Note that a delivery of a sampled trace is settled. Must neither wait nor raise."""
+
+
 class _Settling(Struct, eq=False):
     """A delivery on its way to its ack."""
 
@@ -95,6 +103,7 @@ class Ingest:
     stats: Stats
     ceilings: Ceilings = field(default_factory=Ceilings)
     unacked_max: int = 250
+    spans: Spans | None = None
     clock: Callable[[], float] = time.monotonic
     trouble: str = ""
     _storms: Storms[_Settling] = field(init=False)
@@ -269,6 +278,7 @@ class Ingest:
             return self.intake.judge(delivery)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the queue moves on
             # Our mistake, not the publisher's: the event stays in the queue, up to its delivery limit.
+            trace = read_traceparent(delivery.headers.get("traceparent"))
             log.error(  # noqa: TRY400 - an exception's text may quote the payload
                 "ingest.failed",
                 domain=self.domain.name,
@@ -276,8 +286,9 @@ class Ingest:
                 event_id=delivery.message_id or "",
                 error=type(exc).__name__,
                 where=where(exc),
+                **log_fields(trace),
             )
-            return Verdict(Fate.FAILED, event_id=delivery.message_id or "")
+            return Verdict(Fate.FAILED, event_id=delivery.message_id or "", traceparent=trace)
 
     def _count(self, settled: Sequence[_Settling]) -> None:
         name = self.domain.name
@@ -285,6 +296,10 @@ class Ingest:
         self.stats.deliveries.update(
             [(name, one.verdict.event_type if one.verdict.declared else "", one.fate) for one in settled]
         )
+        if self.spans is not None:
+            for one in settled:
+                if is_sampled(one.verdict.traceparent):
+                    self.spans.settled(name, one.delivery, one.verdict, one.fate)
         told = log.is_enabled_for(DEBUG)  # Asked once: a batch can have thousands.
         for one in settled:
             if told or one.verdict.fate not in _UNREMARKABLE:
@@ -300,7 +315,7 @@ class Ingest:
                     domain=name,
                     routing_key=delivery.routing_key,
                     event_id=verdict.event_id,
-                    trace=verdict.traceparent,
+                    **log_fields(verdict.traceparent),
                     reason=verdict.refused.reason.value,
                     # No more than the declared part: further down the keys can be the publisher's own.
                     field=verdict.refused.field.partition(".")[0],
@@ -311,7 +326,7 @@ class Ingest:
                     domain=name,
                     event_type=verdict.event_type,
                     event_id=verdict.event_id,
-                    trace=verdict.traceparent,
+                    **log_fields(verdict.traceparent),
                 )
             case Fate.FAILED:
                 self.stats.requeued[name] += 1
@@ -322,5 +337,5 @@ class Ingest:
                     fate=fate.value,
                     event_type=verdict.event_type,
                     event_id=verdict.event_id,
-                    trace=verdict.traceparent,
+                    **log_fields(verdict.traceparent),
                 )

@@ -193,6 +193,14 @@ def _hosts(netloc: str) -> list[str]:
     return netloc.rpartition("@")[2].split(",")
 
 
+class Tracing(Section):
+    """What becomes of the traces that events belong to."""
+
+    begin_ratio: float = Field(default=0.0, ge=0, le=1)
+    frames: bool = False
+    spans: bool = False
+
+
 class Users(Section):
     """Who is a user: a query of the operator's own tables."""
 

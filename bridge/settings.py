@@ -37,6 +37,7 @@ from bridge.sections import (
     PrintableSection,
     Section,
     Storm,
+    Tracing,
     Users,
     Words,
     Ws,
@@ -257,6 +258,7 @@ class Settings(Section):
     grants: Grants = Field(default_factory=dict)
     inbox: Inbox = Inbox()
     storm: Storm = Storm()
+    tracing: Tracing = Tracing()
     ws: Ws = Ws()
     admin: Admin = Admin()
     shutdown: Shutdown = Shutdown()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from secrets import token_bytes
 
 from bridge.core.access import AccessRules
+from bridge.core.entry import Logged
 from bridge.core.limits import KeyedLimiter, RateLimit
 from bridge.core.origins import OriginRules
-from bridge.core.outbox import OutboxLimits
+from bridge.core.outbox import Frame, OutboxLimits
 from bridge.core.revocation import Revocations
 from bridge.core.session import SessionRules
 from bridge.core.window import Window
-from bridge.settings import Settings
+from bridge.settings import Settings, SettingsError
+from bridge.ws.connection import event_frame, traced_event_frame
 from bridge.ws.desk import Sources
 from bridge.ws.server import SocketLimits
+from bridge.ws.tls import Tls
 
 
 def session_rules_of(
@@ -67,3 +71,22 @@ def origin_rules_of(settings: Settings) -> OriginRules:
 def limiter_of(per_minute_max: int, keys_max: int) -> KeyedLimiter:
     """Return a limiter of attempts, by address or by user."""
     return KeyedLimiter(RateLimit(per_minute_max, 60.0), keys_max=keys_max, seed=token_bytes(32))
+
+
+def frame_of(settings: Settings) -> Callable[[Logged, str], Frame]:
+    """Return what makes an event into the frame that the sockets of a room get."""
+    return traced_event_frame if settings.tracing.frames else event_frame
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """Return the certificate of the public port, None for plain TCP.
+
+    Raises:
+        SettingsError: certificate or key cannot be used.
+    """
+    if settings.ws.tls_certificate is None or settings.ws.tls_key is None:
+        return None
+    try:
+        return Tls(settings.ws.tls_certificate, settings.ws.tls_key)
+    except OSError as exc:
+        raise SettingsError([f"ws.tls_certificate, ws.tls_key: cannot be used: {exc}"]) from exc

@@ -27,8 +27,12 @@ ARROWS: dict[str, set[str]] = {
     "storage": {"core", "settings", "store"},
     "sockets": {"core", "settings", "ws"},
     "ceilings": {"core", "settings"},
+    "retention": {"settings", "amqp"},
+    "spans": {"core"},
+    "tracing": {"core", "settings", "spans"},
     "logs": set(),
     "collector": set(),
+    "lag": {"core"},
     "workers": {"core", "settings", "admin"},
     "app": {
         "core",
@@ -38,6 +42,9 @@ ARROWS: dict[str, set[str]] = {
         "ceilings",
         "sockets",
         "storage",
+        "retention",
+        "tracing",
+        "lag",
         "logs",
         *EDGES,
         *PIPELINE,
@@ -53,6 +60,8 @@ ARROWS: dict[str, set[str]] = {
         "ceilings",
         "sockets",
         "storage",
+        "retention",
+        "tracing",
         "logs",
         *EDGES,
     },
@@ -73,6 +82,7 @@ OWNERS: dict[str, set[str]] = {
     "asyncpg": {"store"},
     "aiohttp": {"admin", "auth"},  # To be asked, and to ask for keys.
     "prometheus_client": {"admin"},
+    "opentelemetry": {"spans"},  # An extra: `tracing` imports it only if it is wanted.
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -31,6 +31,7 @@ from bridge.settings import CUSTOMARY, PREFIX, Settings
 from bridge.ws.dialects import bridge_v1
 from consumers import domains
 from tests.doc_reading import DOCUMENTS, ROOT, blocks, calls, first_words, read, rows, section, words
+from tests.metrics import TOLD_BY_PROMETHEUS, families, rules, selectors
 
 BUILT_IN = Catalogue(domains())
 COLUMNS_OF_SETTINGS = 4
@@ -209,14 +210,33 @@ def test_settings_file() -> None:
 
 
 def test_metrics() -> None:
-    """The table of metrics has every one that the code exports, and no other."""
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bridge" / "admin").glob("*.py"))
-    exported = set(re.findall(r'"(bridge_[a-z_]+)"', source))
+    """The tables of metrics have every one that there is, with its type and labels, and no other."""
     documented = {
-        row[0].strip("`").removesuffix("_total") for row in rows(section("docs/operations.md", "## Metrics"))
+        row[0].strip("`").removesuffix("_total"): (row[1], words(row[2]))
+        for row in rows(section("docs/monitoring.md", "## Metrics"))
     }
 
-    assert documented == exported
+    assert documented == {
+        family.name: (family.type, set().union(*(sample.labels for sample in family.samples)) - {"le"})
+        for family in families()
+    }
+
+
+def test_alerts() -> None:
+    """Each alert is named beside the metrics that it watches, and no other is."""
+    read = {
+        (rule["alert"], re.sub("_(bucket|count|sum)$", "", name))
+        for rule in rules()
+        for name, _ in selectors(rule["expr"])
+        if name not in TOLD_BY_PROMETHEUS | {"bridge_build_info"}
+    }
+    named = {
+        (alert, row[0].strip("`"))
+        for row in rows(section("docs/monitoring.md", "## Metrics"))
+        for alert in words(row[5])
+    }
+
+    assert read == named
 
 
 def test_reasons_of_rejected_tokens() -> None:
@@ -233,7 +253,7 @@ def test_algorithms() -> None:
 
 def test_fates() -> None:
     """Each fate that is a metric's label is named."""
-    assert {fate.value for fate in Fate} <= words(section("docs/operations.md", "## Metrics"))
+    assert {fate.value for fate in Fate} <= words(section("docs/monitoring.md", "## Metrics"))
 
 
 def test_log_events() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import re
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect as connect_socke
 from websockets.exceptions import ConnectionClosed
 from yarl import URL
 
+from bridge import __version__
 from bridge.amqp.dead import browse
 from bridge.amqp.link import connect
 from bridge.amqp.topology import Names
@@ -380,6 +382,26 @@ async def test_late_events_are_not_sent(node: ServedNode, bus: Bus) -> None:
     assert [frame["data"]["qr"] for frame in page.frames if "offset" in frame] == ["new"]
     counted = 'bridge_deliveries_total{domain="whatsapp",fate="late",type="whatsapp.qr"} 1.0'
     assert counted in await node.metrics()
+
+
+async def test_metrics_tell_of_the_process_too(node: ServedNode, bus: Bus) -> None:
+    """Build, process, event loop, limits, and the dead letters that wait are told beside the counters."""
+    await bus.publish("quota.updated", b"refused")
+
+    async def waiting() -> bool:
+        return (
+            re.search(r"^bridge_dead_letters_waiting [1-9]", await node.metrics(), re.MULTILINE) is not None
+        )
+
+    await eventually(waiting, "a dead letter that waits")
+    metrics = await node.metrics()
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    assert f'bridge_build_info{{python="{platform.python_version()}",version="{__version__}"}}' in values
+    for name in ("process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"):
+        assert float(values[name]) > 0
+    assert float(values["bridge_event_loop_lag_seconds_count"]) > 0
+    assert (values["bridge_sockets_max"], values["bridge_log_caught_up"]) == ("15000.0", "1.0")
+    assert values['bridge_closes_total{code="4008"}'] == "0.0"
 
 
 async def test_logs_are_json_and_tell_no_secrets(node: ServedNode, bus: Bus) -> None:

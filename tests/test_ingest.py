@@ -504,7 +504,7 @@ async def test_a_dead_letter_is_logged_by_its_ids(lines: list[Any]) -> None:
             "domain": "quota",
             "routing_key": "quota.alert",
             "event_id": "m-1",
-            "trace": "",
+            "trace_id": trace[3:35],
             "reason": "missing_field",
             "field": "timestamp",
         }

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
+from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from bridge import __version__
+from bridge.core.close import CATALOGUE
 from bridge.core.stats import Histogram, Stats
+
+# There from the start: of what appears with the first close, Prometheus does not see that it has risen.
+_NO_CLOSES: dict[int | str, int] = {reason.code: 0 for reason in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class BridgeCollector(Collector):
         """`gauges` is called at each scrape."""
         self._stats = stats
         self._gauges = gauges
+        self._process = ProcessCollector(registry=None)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
@@ -57,11 +65,8 @@ class BridgeCollector(Collector):
         yield from self._labelled_counters()
         yield from self._database()
         yield from self._node_gauges()
-        yield _histogram(
-            "bridge_publish_to_socket_seconds",
-            "From the event's timestamp to the write to the sockets, once per event.",
-            self._stats.latency_seconds,
-        )
+        yield from self._histograms()
+        yield from self._process.collect()
 
     def _counters(self) -> Iterator[Metric]:
         stats = self._stats
@@ -88,6 +93,32 @@ class BridgeCollector(Collector):
         ):
             yield CounterMetricFamily(name, text, value=value)
 
+    def _histograms(self) -> Iterator[Metric]:
+        stats = self._stats
+        for name, text, histogram in (
+            (
+                "bridge_publish_to_socket_seconds",
+                "From the event's timestamp to the write to the sockets, once per event.",
+                stats.latency_seconds,
+            ),
+            (
+                "bridge_log_read_lag_seconds",
+                "From the append to this node's reading it, to the second.",
+                stats.log_read_lag_seconds,
+            ),
+            (
+                "bridge_event_loop_lag_seconds",
+                "How late the event loop wakes a task, twice a second.",
+                stats.loop_lag_seconds,
+            ),
+            (
+                "bridge_database_seconds",
+                "For one question, with the wait for a connection.",
+                stats.database_seconds,
+            ),
+        ):
+            yield _histogram(name, text, histogram)
+
     def _database(self) -> Iterator[Metric]:
         stats = self._stats
         answers = CounterMetricFamily(
@@ -96,11 +127,6 @@ class BridgeCollector(Collector):
         for labels, count in stats.database_answers.items():
             answers.add_metric(labels, count)
         yield answers
-        yield _histogram(
-            "bridge_database_seconds",
-            "For one question, with the wait for a connection.",
-            stats.database_seconds,
-        )
 
     def _labelled_counters(self) -> Iterator[Metric]:
         stats = self._stats
@@ -126,7 +152,7 @@ class BridgeCollector(Collector):
             ("bridge_requeued", "Deliveries given back after a failure of ours.", "domain", stats.requeued),
             ("bridge_commands", "Commands received.", "op", stats.commands),
             ("bridge_command_errors", "Errors sent to clients.", "code", stats.errors),
-            ("bridge_closes", "WebSockets closed.", "code", stats.closes),
+            ("bridge_closes", "WebSockets closed.", "code", {**_NO_CLOSES, **stats.closes}),
             ("bridge_handshakes_refused", "Upgrades refused.", "status", stats.handshakes_refused),
             ("bridge_tokens_rejected", "Tokens rejected.", "reason", stats.tokens_rejected),
             ("bridge_inbox_items", "Items of inboxes.", "outcome", stats.inbox_items),
@@ -137,7 +163,10 @@ class BridgeCollector(Collector):
             yield family
 
     def _node_gauges(self) -> Iterator[Metric]:
-        now = self._gauges()
+        now, stats = self._gauges(), self._stats
+        build = GaugeMetricFamily("bridge_build_info", "Always 1.", labels=("version", "python"))
+        build.add_metric((__version__, platform.python_version()), 1)
+        yield build
         for name, text, value in (
             ("bridge_ready", "1 when this node is ready.", int(now.ready)),
             ("bridge_sockets", "Sockets open now.", now.sockets),
@@ -151,8 +180,15 @@ class BridgeCollector(Collector):
             ("bridge_dedupe_keys", "Event identities remembered.", now.dedupe_keys),
             ("bridge_revocations", "Revocations remembered.", now.revocations),
             ("bridge_sockets_waiting", "Sockets that wait for an answer.", now.sockets_waiting),
+            ("bridge_sockets_max", "The limit on sockets.", stats.sockets_max),
+            ("bridge_outbox_bytes_max", "The limit on the bytes of all outboxes.", stats.outbox_bytes_max),
+            ("bridge_log_caught_up", "1 when this node sees the log as it is.", int(stats.log_caught_up)),
         ):
             yield GaugeMetricFamily(name, text, value=value)
+        dead = GaugeMetricFamily("bridge_dead_letters_waiting", "Messages in the dead-letter queue.")
+        if stats.dead_letters_waiting is not None:
+            dead.add_metric((), stats.dead_letters_waiting)
+        yield dead
         attached = GaugeMetricFamily(
             "bridge_domain_attached", "1 when our consumer is attached.", labels=("domain",)
         )

@@ -13,6 +13,7 @@ from bridge.amqp.consumer import DomainConsumer
 from bridge.amqp.link import RETRYABLE, Channel, Connection
 from bridge.amqp.topology import Topology
 from bridge.core.health import Health
+from bridge.core.stats import Stats
 
 log = structlog.get_logger()
 
@@ -24,10 +25,11 @@ PROBE_SECONDS_MAX = 5.0
 class Probe:
     """Looks at everything every PROBE_SECONDS; declares it anew now and then, and when a part is missing."""
 
-    def __init__(self, topology: Topology, consumers: Sequence[DomainConsumer]) -> None:
-        """Tell `consumers` what the broker says of their queues."""
+    def __init__(self, topology: Topology, consumers: Sequence[DomainConsumer], stats: Stats) -> None:
+        """Tell `consumers` what the broker says of their queues, and `stats` of the dead letters."""
         self._topology = topology
         self._consumers = consumers
+        self._stats = stats
         self._trouble = ""
 
     def health(self) -> Health:
@@ -67,7 +69,8 @@ class Probe:
         names = self._topology.names
         for exchange in (names.exchange, names.inbound, names.unrouted):
             await channel.get_exchange(exchange)
-        await channel.get_queue(names.dead)
+        dead = await channel.declare_queue(names.dead, passive=True)
+        self._stats.dead_letters_waiting = dead.declaration_result.message_count
         for consumer in self._consumers:
             await _look_at(channel, consumer)
 

@@ -14,6 +14,7 @@ Source: https://www.rabbitmq.com/docs/streams (offsets, retention, consuming ove
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -142,6 +143,7 @@ class StreamLog:
                 self._trouble = first_reason(group)
             finally:
                 self._caught_up.clear()
+                self._stats.log_caught_up = False
             wait_seconds = backoff.next()
             log.warning(
                 "log.tail_lost",
@@ -213,7 +215,7 @@ class StreamLog:
         await self.catch_up(publisher_on(channel), seconds_max=READ_BACK_SECONDS_MAX)
         backoff.reset()
         self._caught_up.set()
-        self.known = True
+        self.known = self._stats.log_caught_up = True
         log.info("log.caught_up", queue=self.queue_name, epoch=self._epoch, next_offset=self._next)
 
     async def _first(self, connection: Connection, marking: Channel) -> tuple[int, str]:
@@ -308,6 +310,7 @@ class StreamLog:
             self._next = at + 1
         if run:
             self._reader.receive(run)
+            self._stats.log_read(run[-1].logged_at, time.time())
         if self._next is not None:
             self._reader.advance((self._next - 1) * BATCH_ENTRIES_MAX)
         self._resolve(batch)

@@ -16,7 +16,7 @@ from bridge.admin.asking import health_at, is_public_port
 from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, connect
 from bridge.amqp.stream import declare_stream
 from bridge.amqp.topology import TopologyError
-from bridge.app import catalogue_of, retention_of, tls_of, topology_of
+from bridge.app import catalogue_of, topology_of
 from bridge.auth.readers import KeysUnreadableError
 from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
 from bridge.ceilings import ceilings_of
@@ -24,10 +24,13 @@ from bridge.cli.common import console, visible
 from bridge.core.errors import TokenRejected
 from bridge.core.health import Health
 from bridge.keyring import sources_of, token_rules_of
+from bridge.retention import retention_of
 from bridge.settings import Auth, Settings, SettingsError, load
+from bridge.sockets import tls_of
 from bridge.storage import store_rules_of
 from bridge.store.checking import check_database
 from bridge.store.store import StoreRules
+from bridge.tracing import require_packages
 
 NAMES_SHOWN_MAX = 5
 
@@ -53,6 +56,7 @@ def check() -> None:
         tls = tls_of(settings)
         if settings.event_log.kind == "stream":
             retention_of(settings)
+        require_packages(settings)
         rules = token_rules_of(settings)
     except SettingsError as exc:
         for problem in exc.problems:

@@ -3,8 +3,8 @@
     b"B1" │ header length (4 bytes, big-endian) │ header (JSON) │ payload │ payload │ …
 
 The header is a list with an item for each entry: type, id, targets, policy, conflation key, when it
-occurred, when it expires, and the length of its payload. Payloads follow as they will be sent: a
-node with nobody interested skips them without parsing.
+occurred, when it expires, the length of its payload, and its traceparent if it has one. Payloads follow
+as they will be sent: a node with nobody interested skips them without parsing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import jiter
 
 from bridge.core.entry import Entry, EventKey
 from bridge.core.policy import Policy
+from bridge.core.tracecontext import read_traceparent
 
 MAGIC = b"B1"
 BATCH_ENTRIES_MAX = 1024  # Also the distance between the offsets of two batches.
+UNTRACED_VALUES = 8
 _LENGTH = Struct(">I")
 _OPEN, _CLOSE = b"{}"
 _POLICIES = {policy.value: policy for policy in Policy}
@@ -44,6 +46,7 @@ def encode_batch(entries: Sequence[Entry]) -> bytes:
                 entry.occurred_at,
                 entry.expires_at,
                 len(entry.payload),
+                *((entry.trace,) if entry.trace else ()),
             )
             for entry in entries
         ],
@@ -70,7 +73,8 @@ def decode_batch(body: bytes) -> list[Entry]:
             raise DamagedError("the header is not a list of entries")
         entries = []
         for item in header:
-            entry, length = _entry(item, body, at)
+            trace = _trace(item) if len(item) > UNTRACED_VALUES else ""
+            entry, length = _entry(item, body, at, trace)
             entries.append(entry)
             at += length
     except (ValueError, TypeError, KeyError, OverflowError) as exc:
@@ -80,7 +84,7 @@ def decode_batch(body: bytes) -> list[Entry]:
     return entries
 
 
-def _entry(item: Any, body: bytes, at: int) -> tuple[Entry, int]:  # noqa: ANN401 - any JSON value
+def _entry(item: Any, body: bytes, at: int, trace: str) -> tuple[Entry, int]:  # noqa: ANN401 - any JSON value
     event_type, event_id, targets, policy, conflate_key, occurred_at, expires_at, length = item
     if not (
         isinstance(event_type, str)
@@ -105,5 +109,14 @@ def _entry(item: Any, body: bytes, at: int) -> tuple[Entry, int]:  # noqa: ANN40
         occurred_at=float(occurred_at),
         expires_at=None if expires_at is None else float(expires_at),
         payload=payload,
+        trace=trace,
     )
     return entry, length
+
+
+def _trace(item: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Take the trace off the end of an entry's header."""
+    trace = read_traceparent(item.pop()) if isinstance(item, list) else ""
+    if not trace:
+        raise DamagedError("an entry's trace is none")
+    return trace

@@ -35,7 +35,7 @@ class Entry(Struct, frozen=True, gc=False):
 
     `payload` is a JSON object (UTF-8) without offset and room, which differ per frame.
     `conflate_key` is empty unless the policy conflates. Times are seconds since the Unix epoch;
-    `expires_at` is None for an event that never becomes worthless.
+    `expires_at` is None for an event that never becomes worthless. `trace` is its traceparent, or empty.
     """
 
     key: EventKey
@@ -45,6 +45,7 @@ class Entry(Struct, frozen=True, gc=False):
     occurred_at: float
     expires_at: float | None
     payload: bytes
+    trace: str = ""
 
 
 class Logged(Struct, frozen=True, gc=False):

@@ -20,6 +20,7 @@ from bridge.core.delivery import Delivery
 from bridge.core.errors import Reason, Refused, shown
 from bridge.core.event import iso_utc
 from bridge.core.names import split_version
+from bridge.core.tracecontext import read_traceparent
 
 ID_CHARACTERS_MAX = 255
 _PLAIN_ENCODINGS = ("", "utf-8", "utf8", "identity")
@@ -33,7 +34,7 @@ class Envelope(Struct, gc=False):
     """The event inside a delivery, before its class is known.
 
     `name` is what the event is called: the routing key. `declared_types` are the names the
-    publisher wrote inside, to be checked against it. `traceparent` is the W3C header, or empty.
+    publisher wrote inside, to be checked against it. `traceparent` is in version 00, or empty.
     """
 
     name: str
@@ -52,6 +53,7 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int, exact: bool = True
     payload = _read_json(delivery, body_bytes_max, exact=exact)
     declared: list[tuple[str, object]] = []
     event_id = delivery.message_id or None
+    trace = read_traceparent(delivery.headers.get("traceparent")) if delivery.headers else ""
     attributes = _cloud_event_attributes(delivery, payload)
     if attributes is not None:
         if attributes is payload:
@@ -61,6 +63,7 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int, exact: bool = True
         event_id = event_id or _text_or_none(attributes.get("id"), "id")
         if attributes.get("time") is not None:
             payload.setdefault("timestamp", attributes["time"])
+        trace = trace or read_traceparent(attributes.get("traceparent"))
     elif "pattern" in payload and "data" in payload:
         payload = _pattern_data(payload, declared)
     if payload.get("type") is not None:
@@ -74,8 +77,26 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int, exact: bool = True
         payload,
         event_id or _fingerprint(delivery, payload.get("timestamp")),
         tuple(declared),
-        _traceparent(delivery.headers) if delivery.headers else "",
+        trace,
     )
+
+
+def trace_of_refused(delivery: Delivery, *, body_bytes_max: int) -> str:
+    """Return the traceparent of a delivery that cannot be unwrapped, as far as it can be read; empty if not.
+
+    The message's own header comes first: it is of the newest hop. The attribute of CloudEvents is of the
+    first (CloudEvents, Distributed Tracing extension).
+    """
+    headers = delivery.headers
+    for name in ("traceparent", *(f"{prefix}traceparent" for prefix in _CLOUD_EVENTS_PREFIXES)):
+        if trace := read_traceparent(headers.get(name)):
+            return trace
+    if (delivery.content_type or "").lower().startswith(_CLOUD_EVENTS_TYPE):
+        try:
+            return read_traceparent(_read_json(delivery, body_bytes_max, exact=False).get("traceparent"))
+        except Refused:
+            return ""
+    return ""
 
 
 def check_declared_types(envelope: Envelope, canonical: str) -> None:
@@ -238,10 +259,3 @@ def _fingerprint(delivery: Delivery, time: object) -> str:
     digest.update(b"\0")
     digest.update(delivery.body)
     return digest.hexdigest()
-
-
-def _traceparent(headers: Mapping[str, Any]) -> str:
-    value = headers.get("traceparent", "")
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    return value if isinstance(value, str) and len(value) <= 64 else ""  # noqa: PLR2004 - W3C: 55 characters

@@ -14,10 +14,11 @@ from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
 from bridge.core.complaint import complaint
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry, EventKey
-from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope
+from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
 from bridge.core.event import BaseEvent, UserEvent, is_iso_utc, iso_utc
 from bridge.core.policy import DROP_OLDEST, Policy
+from bridge.core.tracecontext import TraceStarter
 
 
 class Fate(StrEnum):
@@ -37,7 +38,8 @@ class Verdict(Struct, frozen=True):
 
     `entries` is what to log: empty unless the fate is LOGGED, more than one when further events
     derive from it. `event_type` is the canonical name, empty when it is not known; `declared` is
-    False when no domain declares it. `refused` is set when the fate is DEAD.
+    False when no domain declares it. `refused` is set when the fate is DEAD. `trace_begun` is set when the
+    publisher had sent no trace.
     """
 
     fate: Fate
@@ -47,23 +49,35 @@ class Verdict(Struct, frozen=True):
     entries: Sequence[Entry] = ()
     refused: Refused | None = None
     declared: bool = True
+    trace_begun: bool = False
 
 
 class Intake:
     """Decodes and validates the deliveries of one domain. Pure: time comes with the delivery."""
 
-    def __init__(self, catalogue: Catalogue, domain: Domain, *, body_bytes_max: int) -> None:
-        """Judge deliveries of `domain`, whose event types are in `catalogue`."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        domain: Domain,
+        *,
+        body_bytes_max: int,
+        traces: TraceStarter | None = None,
+    ) -> None:
+        """Judge deliveries of `domain`, whose event types are in `catalogue`.
+
+        `traces` begins those of events that come without one; None leaves them as they are.
+        """
         self._catalogue = catalogue
         self._domain = domain
         self._body_bytes_max = body_bytes_max
+        self._traces = traces
 
     def judge(self, delivery: Delivery) -> Verdict:
         """Judge a delivery. Never raises for anything that a publisher can send."""
         try:
             return self._judge(delivery)
         except Refused as refused:
-            return Verdict(Fate.DEAD, event_id=delivery.message_id or "", refused=refused)
+            return self._refused(delivery, refused)
 
     def _judge(self, delivery: Delivery) -> Verdict:
         # The name comes first: a wrong name is the most useful thing a publisher can be told.
@@ -79,18 +93,32 @@ class Intake:
         if not (owner or self._domain).timestamp_required:
             fill_timestamp(envelope.payload, delivery.received_at)
         event = _validate(event_type.model, envelope.payload)
-        event_id = envelope.event_id
+        event_id, trace = envelope.event_id, envelope.traceparent
+        begun = False
+        if not trace and self._traces is not None:
+            trace = self._traces.begin()
+            begun = bool(trace)
         fate, entries = Fate.LATE, list[Entry]()
         if not is_late(event_type, event, delivery.received_at):
             fate, entries = (
                 Fate.LOGGED,
-                [make_entry(event_type, event, event_id, envelope.payload["timestamp"])],
+                [make_entry(event_type, event, event_id, envelope.payload["timestamp"], trace)],
             )
             for derived in event.derived():
-                entries.append(make_entry(self._catalogue.of_class(type(derived)), derived, event_id))
-        return Verdict(
-            fate, event_type.name, event_id, envelope.traceparent, entries, None, declared=owner is not None
+                entries.append(
+                    make_entry(self._catalogue.of_class(type(derived)), derived, event_id, None, trace)
+                )
+        return Verdict(  # By position, which is faster.
+            fate, event_type.name, event_id, trace, entries, None, owner is not None, begun
         )
+
+    def _refused(self, delivery: Delivery, refused: Refused) -> Verdict:
+        trace, begun = trace_of_refused(delivery, body_bytes_max=self._body_bytes_max), False
+        if not trace and self._traces is not None:
+            trace = self._traces.begin()
+            begun = bool(trace)
+        event_id = delivery.message_id or ""
+        return Verdict(Fate.DEAD, event_id=event_id, traceparent=trace, refused=refused, trace_begun=begun)
 
     def _unknown(self, name: str) -> EventType | None:
         """Apply the domain's rule for unknown types: None to drop, or the bare event that passes.
@@ -124,7 +152,9 @@ def is_late(event_type: EventType, event: BaseEvent, now: float) -> bool:
     return age_max is not None and now - event.timestamp.timestamp() > age_max
 
 
-def make_entry(event_type: EventType, event: BaseEvent, event_id: str, written: object = None) -> Entry:
+def make_entry(
+    event_type: EventType, event: BaseEvent, event_id: str, written: object = None, trace: str = ""
+) -> Entry:
     """Serialise an event once, for everybody who will get it. `written` is its timestamp as it came."""
     occurred_at = event.timestamp.timestamp()
     age_max = event_type.age_seconds_max
@@ -139,6 +169,7 @@ def make_entry(event_type: EventType, event: BaseEvent, event_id: str, written: 
         None if age_max is None else occurred_at + age_max,
         b'%b%b,"timestamp":"%b","data":%b}'
         % (event_type.head, quoted(event_id).encode(), time.encode(), data),
+        trace,
     )
 
 

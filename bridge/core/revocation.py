@@ -40,7 +40,8 @@ class Change:
     """A change of who may what. Times in seconds since the Unix epoch, by the publisher's clock.
 
     `token_id` and `issued_before` belong to SESSION_REVOKED: the one token of this id, or else all of the
-    user's that were issued before. `room` belongs to the grants. `reason` is for the user to read.
+    user's that were issued before. `room` belongs to the grants. `reason` is for the user to read. `trace` is
+    the event's traceparent, or empty.
     """
 
     kind: ChangeKind
@@ -50,6 +51,7 @@ class Change:
     issued_before: float = 0.0
     room: str = ""
     reason: str = ""
+    trace: str = ""
 
 
 def change_of(entry: Entry) -> Change | None:
@@ -69,6 +71,7 @@ def change_of(entry: Entry) -> Change | None:
         issued_before=_time(data, "issuedBefore", entry.occurred_at),
         room=_text(data, "room"),
         reason=_text(data, "reason"),
+        trace=entry.trace,
     )
 
 

@@ -35,10 +35,14 @@ class Stats:
         """Count nothing yet."""
         self.deliveries: Counter[tuple[str, str, str]] = Counter()  # By domain, event type and fate.
         self.dead_letters: Counter[tuple[str, str]] = Counter()  # By domain and reason.
+        self.dead_letters_waiting: int | None = None  # In their queue; None before the broker was asked.
         self.requeued: Counter[str] = Counter()  # By domain.
         self.reconnects = 0
         self.entries_seen = 0
         self.entries_expired = 0
+        self.log_read_lag_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # From the append to our reading it.
+        self.loop_lag_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # How late the event loop wakes a task.
+        self.log_caught_up = False  # Whether this node sees the log as it is.
         self.log_damaged = 0  # Messages of the log that are not ours or not whole.
         self.frames_sent = 0
         self.bytes_sent = 0
@@ -49,6 +53,8 @@ class Stats:
         self.frames_dropped = 0
         self.latency_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Publish to socket, one per event.
         self.sockets_opened = 0
+        self.sockets_max = 0  # The limit on those whose users are known.
+        self.outbox_bytes_max = 0  # The limit on what all outboxes hold.
         self.resumes_asked = 0  # Commands with a position.
         self.resumes_recovered = 0  # Those of them that are given all they missed.
         self.commands: Counter[str] = Counter()  # By op.
@@ -63,6 +69,14 @@ class Stats:
         self.database_answers: Counter[tuple[str, str]] = Counter()  # By question and where it was found.
         self.database_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Of one question to the database.
         self.inbox_items: Counter[str] = Counter()  # By what became of them.
+
+    def log_read(self, logged_at: float, now: float) -> None:
+        """Count a reading of the log, by when its newest entry was logged; 0 if the log does not say.
+
+        What is read back at the start is old, but not late, and does not count.
+        """
+        if logged_at and self.log_caught_up:
+            self.log_read_lag_seconds.observe(max(0.0, now - logged_at))
 
     def sockets_closed(self) -> int:
         """Return how many sockets were closed, WebSockets or not yet."""

@@ -54,6 +54,13 @@ def event_frame(logged: Logged, room: str) -> Frame:
     return Frame(data, entry.policy, entry.conflate_key, logged.offset)
 
 
+def traced_event_frame(logged: Logged, room: str) -> Frame:
+    """Return the frame of an event with its trace."""
+    entry = logged.entry
+    data = text_frame(bridge_v1.encode_traced_event(logged, room))
+    return Frame(data, entry.policy, entry.conflate_key, logged.offset)
+
+
 class Connection(Endpoint):
     """One client's socket. Made by the server for each TCP connection it accepts."""
 
@@ -120,7 +127,7 @@ class Connection(Endpoint):
         for logged, room in owed:
             if logged.entry.expires_at is None or now <= logged.entry.expires_at:
                 self.queue(
-                    event_frame(logged, room)
+                    self._server.event_frame(logged, room)
                 )  # As it is: compressed, it would be for this socket alone.
         if self.session.live:
             self._server.audience.replaying.discard(self)

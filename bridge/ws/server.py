@@ -19,17 +19,18 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from bridge.core.access import Principal
 from bridge.core.close import DRAINING, LIMIT, CloseReason
 from bridge.core.commands import Draining
+from bridge.core.entry import Logged
 from bridge.core.hub import Hub
 from bridge.core.limits import KeyedLimiter, Waiting
 from bridge.core.origins import OriginRules
-from bridge.core.outbox import OutboxLimits, Pool
+from bridge.core.outbox import Frame, OutboxLimits, Pool
 from bridge.core.run import Coding
 from bridge.core.session import SessionRules
 from bridge.core.stats import Stats
 from bridge.ws.address import Proxies, network_of
 from bridge.ws.arrival import Arrival
 from bridge.ws.audience import Audience
-from bridge.ws.connection import Connection
+from bridge.ws.connection import Connection, event_frame
 from bridge.ws.deflate import Deflates
 from bridge.ws.desk import Desk, Sources
 from bridge.ws.gate import Gate
@@ -83,6 +84,7 @@ class SocketServer:
         cookie_name: str,
         proxies: Proxies,
         compress_bytes_min: int | None,
+        event_frame: Callable[[Logged, str], Frame] = event_frame,
     ) -> None:
         """Hold what all connections share. `verify` raises TokenRejected, or KeyMissing.
 
@@ -90,9 +92,11 @@ class SocketServer:
         """
         self.hub = hub
         self.rules = rules
+        self.event_frame = event_frame
         self.limits = limits
         self.verify = verify
         self.stats = stats
+        stats.sockets_max, stats.outbox_bytes_max = limits.sockets_max, limits.outboxes_bytes_max
         self.loop = asyncio.get_running_loop()
         self.pool = Pool(bytes_max=limits.outboxes_bytes_max)
         self.connections: set[Connection] = set()

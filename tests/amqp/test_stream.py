@@ -85,6 +85,20 @@ async def put(channel: Channel, queue: str, body: bytes = b"", **headers: str) -
     await channel.default_exchange.publish(message, queue)
 
 
+async def test_how_late_it_is_read(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
+    """A node that has caught up counts how late it reads; what it reads back at its start is not late."""
+    async with node_at(rabbitmq.url) as one:
+        await one.append(1, 2)
+        await one.has(1, 2)
+        async with node_at(rabbitmq.url) as two:
+            await two.has(1, 2)
+
+            assert [node.stats.log_caught_up for node in (one, two)] == [True, True]
+            assert sum(one.stats.log_read_lag_seconds.counts) == 1
+            assert one.stats.log_read_lag_seconds.total < SECONDS_MAX
+            assert sum(two.stats.log_read_lag_seconds.counts) == 0
+
+
 async def test_every_node_sees_the_same(node_at: NodeAt, rabbitmq: SharedBroker) -> None:
     """Two nodes see the same entries with the same offsets in the same epoch, whoever appended them."""
     async with node_at(rabbitmq.url) as one, node_at(rabbitmq.url) as two:

@@ -26,6 +26,7 @@ ENTRY = st.builds(
     occurred_at=SECONDS,
     expires_at=st.none() | SECONDS,
     payload=PAYLOAD,
+    trace=st.sampled_from(["", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]),
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
@@ -101,6 +102,8 @@ def test_item_is_sound_unchanged() -> None:
         {"length": "2"},
         {"length": 10**30},
         {"surplus": 1},
+        {"trace": "00-1-2-00"},
+        {"trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "surplus": 1},
     ],
     ids=str,
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.core.delivery import Delivery
-from bridge.core.envelope import Envelope, check_declared_types, open_envelope
+from bridge.core.envelope import Envelope, check_declared_types, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
 
 KEY = "quota.updated"
@@ -184,22 +184,43 @@ def test_time(body: object, properties: dict[str, Any], timestamp: str | None) -
     assert opened(body, **properties).payload.get("timestamp") == timestamp
 
 
-@pytest.mark.parametrize(
-    ("header", "trace"),
-    [
-        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",) * 2,
-        (
-            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ),
-        (5, ""),
-        ("x" * 65, ""),
-        (None, ""),
-    ],
-)
-def test_trace(header: object, trace: str) -> None:
-    """The W3C traceparent header goes along if it is one."""
-    assert opened(EVENT, headers={"traceparent": header}).traceparent == trace
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+IN_BINARY = {**BINARY, "cloudEvents:traceparent": OTHER}
+TRACES: list[tuple[object, dict[str, Any], str]] = [
+    (EVENT, {"headers": {"traceparent": TRACE}}, TRACE),
+    (EVENT, {"headers": {"traceparent": "00-1-2-00"}}, ""),
+    (EVENT, {}, ""),
+    ({**CLOUD, "traceparent": OTHER, "data": EVENT}, {}, OTHER),
+    ({**CLOUD, "traceparent": 5, "data": EVENT}, {}, ""),
+    ({**CLOUD, "traceparent": OTHER, "data": EVENT}, {"headers": {"traceparent": TRACE}}, TRACE),
+    ({**CLOUD, "traceparent": OTHER, "data": EVENT}, {"headers": {"traceparent": "x"}}, OTHER),
+    (EVENT, {"headers": IN_BINARY}, OTHER),
+    ({**EVENT, "traceparent": TRACE}, {}, ""),
+]
+
+
+@pytest.mark.parametrize(("body", "properties", "trace"), TRACES)
+def test_trace(body: object, properties: dict[str, Any], trace: str) -> None:
+    """The trace is that of the message's header, else the attribute of CloudEvents; no field of a payload."""
+    assert opened(body, **properties).traceparent == trace
+
+
+REFUSED: list[tuple[bytes, dict[str, Any], str]] = [
+    (b"", {"headers": {"traceparent": TRACE}}, TRACE),
+    (b"{", {"headers": IN_BINARY}, OTHER),
+    (b'{"traceparent": "%b"}' % OTHER.encode(), {"content_type": "application/cloudevents+json"}, OTHER),
+    (b"{", {"content_type": "application/cloudevents+json"}, ""),
+    (b'{"traceparent": "%b"}' % OTHER.encode(), {}, ""),
+]
+
+
+@pytest.mark.parametrize(("body", "properties", "trace"), REFUSED)
+def test_trace_of_refused(body: bytes, properties: dict[str, Any], trace: str) -> None:
+    """The trace of a delivery that is no event is read as far as it can be."""
+    refused = Delivery(KEY, body, 0.0, **properties)
+
+    assert trace_of_refused(refused, body_bytes_max=1000) == trace
 
 
 ALIAS = "subscription-updated:v2"

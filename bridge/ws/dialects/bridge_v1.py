@@ -113,6 +113,13 @@ def encode_event(logged: Logged, room: str) -> bytes:
     )
 
 
+def encode_traced_event(logged: Logged, room: str) -> bytes:
+    """Write an event as `encode_event` does, with its trace if it has one."""
+    message = encode_event(logged, room)
+    trace = logged.entry.trace
+    return b'{"trace":"%b",%b' % (trace.encode(), message[1:]) if trace else message
+
+
 def _encode_page(page: InboxPage) -> bytes:
     """Write a page of an inbox; the events in it are JSON already."""
     items = b",".join(
