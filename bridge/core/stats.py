@@ -63,6 +63,7 @@ class Stats:
         self.database_answers: Counter[tuple[str, str]] = Counter()  # By question and where it was found.
         self.database_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Of one question to the database.
         self.inbox_items: Counter[str] = Counter()  # By what became of them.
+        self.node_messages_ignored: Counter[str] = Counter()  # By reason: `malformed`, `full` or `busy`.
 
     def sockets_closed(self) -> int:
         """Return how many sockets were closed, WebSockets or not yet."""
