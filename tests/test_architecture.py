@@ -30,6 +30,8 @@ ARROWS: dict[str, set[str]] = {
     "logs": set(),
     "collector": set(),
     "workers": {"core", "settings", "admin"},
+    "view": {"core", "admin", "amqp", "ws", "ingest"},
+    "console": {"core", "settings", "view", "admin", "amqp"},
     "app": {
         "core",
         "consumers",
@@ -39,6 +41,8 @@ ARROWS: dict[str, set[str]] = {
         "sockets",
         "storage",
         "logs",
+        "view",
+        "console",
         *EDGES,
         *PIPELINE,
     },

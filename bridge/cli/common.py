@@ -17,10 +17,10 @@ from bridge.amqp.link import CONNECT_ERRORS, RETRYABLE, Channel, Connection, con
 from bridge.amqp.publisher import Publisher, PublishFailedError
 from bridge.amqp.topology import Topology, TopologyError
 from bridge.app import catalogue_of, topology_of
-from bridge.core.catalogue import UNROUTED, Catalogue
+from bridge.core import by_hand
+from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
-from bridge.core.intake import Intake, Verdict
-from bridge.core.names import topic_matches
+from bridge.core.intake import Verdict
 from bridge.settings import Settings, SettingsError, load
 
 T = TypeVar("T")
@@ -83,12 +83,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def judge(settings: Settings, catalogue: Catalogue, delivery: Delivery) -> Verdict:
-    """Judge a delivery as the bridge would: the domain whose queue it comes to does."""
-    domain = catalogue.domains[UNROUTED]
-    for bound in catalogue.domains.values():
-        if any(topic_matches(key, delivery.routing_key) for key in bound.binding_keys):
-            domain = bound
-    return Intake(catalogue, domain, body_bytes_max=settings.ingest.body_bytes_max).judge(delivery)
+    """Judge a delivery as the bridge would."""
+    return by_hand.judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,29 @@ class _Sent(GenerateJsonSchema):
         return written
 
 
+class _Published(GenerateJsonSchema):
+    """Writes the schema of what comes in, without what pydantic adds for its own readers."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Leave the class's name out: it is nothing to a publisher."""
+        written = super().model_schema(schema)
+        written.pop("title", None)
+        return written
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's signature
+        """Leave titles out, which would repeat the names."""
+        return False
+
+
 def payload_schema(event_type: EventType) -> dict[str, Any]:
     """Return the schema of an event type's payload, the `data` of its frame. `$defs` are its own."""
     schema = event_type.model.model_json_schema(mode="serialization", schema_generator=_Sent)
+    return {**schema, "description": one_line(event_type.model.__doc__ or "")}
+
+
+def published_schema(event_type: EventType) -> dict[str, Any]:
+    """Return the schema of an event type's payload as services publish it, without `$defs` of its own."""
+    schema = _inlined(event_type.model.model_json_schema(schema_generator=_Published))
     return {**schema, "description": one_line(event_type.model.__doc__ or "")}
 
 
