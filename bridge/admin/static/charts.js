@@ -1,0 +1,120 @@
+// Line charts on uPlot, each with a table of its figures: the text that stands for the picture.
+
+import { h, say } from "./dom.js";
+import { clock } from "./format.js";
+import uPlot from "./vendor/uplot/uPlot.esm.js";
+
+const HEIGHT_PIXELS = 168;
+const AXIS_PIXELS = 62;
+const together = uPlot.sync("time"); // Pointing at one chart points at that time in all.
+
+/** Return the colour that a custom property stands for now. */
+function colour(name) {
+  const probe = h("span", { hidden: true });
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+/** Indexes of values between two that are missing, which a line would not show. */
+function lonely(values) {
+  const found = [];
+  for (let index = 0; index < values.length; index += 1) {
+    if (values[index] !== null && (values[index - 1] ?? null) === null && (values[index + 1] ?? null) === null) found.push(index);
+  }
+  return found;
+}
+
+/**
+ * A chart.
+ * @param {{title: string, format: (value: number | null) => string, signal: AbortSignal, hint?: string}} options
+ * @returns {{element: HTMLElement, draw: (times: number[], series: {name: string, colour: string,
+ *   values: (number | null)[]}[]) => void}} times in seconds; `colour` is a custom property's name
+ */
+export function chart({ title, format, signal, hint = "" }) {
+  const canvas = h("div.canvas", { role: "img", "aria-label": title });
+  const body = h("tbody");
+  const at = h("span.at", {}, "now");
+  const element = h("section.card.chart", { "aria-label": title },
+    h("header", {}, h("h2", {}, title), hint && h("p.hint", {}, hint)),
+    canvas,
+    h("table.legend", {},
+      h("caption.hidden", {}, `${title}: figures`),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span.hidden", {}, "Series")), h("th", { scope: "col" }, at), h("th", { scope: "col" }, "average"), h("th", { scope: "col" }, "highest"))),
+      body),
+  );
+  let plot = null;
+  let shape = "";
+  let data = [[]];
+  let shown = [];
+  let rows = [];
+
+  function build() {
+    plot?.destroy();
+    const ink = colour("--ink-soft");
+    const grid = { stroke: colour("--line"), width: 1 };
+    const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    plot = new uPlot({
+      width: Math.max(120, canvas.clientWidth), height: HEIGHT_PIXELS, padding: [8, 8, 0, 0],
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 }, sync: { key: together.key } },
+      scales: { x: { time: true }, y: { range: (_, __, highest) => [0, Math.max(1, (highest ?? 0) * 1.1)] } },
+      axes: [
+        { stroke: ink, grid: { show: false }, ticks: grid, font, space: 70, size: 30, values: (_, times) => times.map((time) => clock(time * 1000).slice(0, 5 + 3 * (times[1] - times[0] < 60))) },
+        { stroke: ink, grid, ticks: { show: false }, font, size: AXIS_PIXELS, space: 36, values: (_, values) => values.map(format) },
+      ],
+      series: [{}, ...shown.map((series) => ({
+        label: series.name, stroke: colour(series.colour), width: 1.75,
+        points: { size: 4, filter: (self, index) => lonely(self.data[index]) },
+      }))],
+      hooks: { setCursor: [figures] },
+    }, data, canvas);
+  }
+
+  function figures() {
+    const last = data[0].length - 1;
+    const pointed = plot?.cursor.idx ?? null;
+    const index = pointed ?? last;
+    say(at, pointed === null || pointed === last ? "now" : clock(data[0][index] * 1000));
+    shown.forEach(({ values }, number) => {
+      const known = values.filter((value) => value !== null);
+      const average = known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+      const texts = [format(values[index] ?? null), format(average), format(known.length ? known.reduce((most, value) => Math.max(most, value), -Infinity) : null)];
+      texts.forEach((text, column) => say(rows[number].cells[column], text));
+    });
+  }
+
+  function legend() {
+    rows = shown.map(({ name, colour: property }) => {
+      const cells = [h("td"), h("td"), h("td")];
+      const swatch = h("span.swatch", { "aria-hidden": "true" });
+      swatch.style.background = `var(${property})`;
+      return { cells, row: h("tr", {}, h("th", { scope: "row" }, swatch, name), cells) };
+    });
+    body.replaceChildren(...rows.map(({ row }) => row));
+  }
+
+  new ResizeObserver(() => plot?.setSize({ width: Math.max(120, canvas.clientWidth), height: HEIGHT_PIXELS })).observe(canvas);
+  document.addEventListener("theme", () => plot && build(), { signal });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot && build(), { signal });
+  signal.addEventListener("abort", () => plot?.destroy());
+
+  return {
+    element,
+    draw(times, series) {
+      data = [times, ...series.map(({ values }) => values)];
+      const wanted = series.map(({ name, colour: property }) => `${name} ${property}`).join("\n");
+      shown = series;
+      if (!plot || wanted !== shape) {
+        shape = wanted;
+        legend();
+        build();
+      } else {
+        plot.setData(data);
+      }
+      figures();
+    },
+  };
+}
