@@ -18,19 +18,23 @@ export class ApiError extends Error {
   }
 }
 
-/** Tells "unauthorized" when the token is missing or wrong. */
-export const session = Object.assign(new EventTarget(), {
+/** The operator's token, for as long as the tab is open. Tells "unauthorized" when it is wrong. */
+class Session extends EventTarget {
   get token() {
     return sessionStorage.getItem(TOKEN_KEY) ?? "";
-  },
+  }
+
   signIn(token) {
     sessionStorage.setItem(TOKEN_KEY, token);
-  },
+  }
+
   signOut() {
     sessionStorage.removeItem(TOKEN_KEY);
     this.dispatchEvent(new Event("unauthorized"));
-  },
-});
+  }
+}
+
+export const session = new Session();
 
 /** Ask for something. Throws ApiError, or what `signal` was aborted with. */
 export function get(path, { signal } = {}) {

@@ -27,13 +27,27 @@ function lonely(values) {
   return found;
 }
 
+/** Return the series as they are drawn: each on top of those before it. */
+function piled(series) {
+  let below = [];
+  return series.map(({ values }) => (below = values.map((value, index) => (below[index] ?? 0) + (value ?? 0))));
+}
+
+/** What the axis may count in. */
+export const STEPS = {
+  whole: [1, 2, 5].flatMap((step) => Array.from({ length: 9 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b),
+  bytes: Array.from({ length: 40 }, (_, power) => 2 ** power),
+  seconds: [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400],
+};
+
 /**
  * A chart.
- * @param {{title: string, format: (value: number | null) => string, signal: AbortSignal, hint?: string}} options
+ * @param {{title: string, format: (value: number | null) => string, steps: number[], least: number, signal: AbortSignal,
+ *   stacked?: boolean, hint?: string}} options `least`: how far the axis goes at least; `stacked`: the series add up
  * @returns {{element: HTMLElement, draw: (times: number[], series: {name: string, colour: string,
  *   values: (number | null)[]}[]) => void}} times in seconds; `colour` is a custom property's name
  */
-export function chart({ title, format, signal, hint = "" }) {
+export function chart({ title, format, steps, least, signal, stacked = false, hint = "" }) {
   const canvas = h("div.canvas", { role: "img", "aria-label": title });
   const body = h("tbody");
   const at = h("span.at", {}, "now");
@@ -54,19 +68,21 @@ export function chart({ title, format, signal, hint = "" }) {
   function build() {
     plot?.destroy();
     const ink = colour("--ink-soft");
+    const drawn = stacked ? shown.toReversed() : shown; // The tallest first, so that the others are drawn over it.
     const grid = { stroke: colour("--line"), width: 1 };
     const font = `12px ${getComputedStyle(document.body).fontFamily}`;
     plot = new uPlot({
-      width: Math.max(120, canvas.clientWidth), height: HEIGHT_PIXELS, padding: [8, 8, 0, 0],
+      width: Math.max(120, canvas.clientWidth), height: HEIGHT_PIXELS, padding: [8, 16, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 }, sync: { key: together.key } },
-      scales: { x: { time: true }, y: { range: (_, __, highest) => [0, Math.max(1, (highest ?? 0) * 1.1)] } },
+      scales: { x: { time: true }, y: { range: (_, __, highest) => [0, Math.max(least, (highest ?? 0) * 1.1)] } },
       axes: [
         { stroke: ink, grid: { show: false }, ticks: grid, font, space: 70, size: 30, values: (_, times) => times.map((time) => clock(time * 1000).slice(0, 5 + 3 * (times[1] - times[0] < 60))) },
-        { stroke: ink, grid, ticks: { show: false }, font, size: AXIS_PIXELS, space: 36, values: (_, values) => values.map(format) },
+        { stroke: ink, grid, ticks: { show: false }, font, size: AXIS_PIXELS, space: 34, incrs: steps, values: (_, values) => values.map(format) },
       ],
-      series: [{}, ...shown.map((series) => ({
-        label: series.name, stroke: colour(series.colour), width: 1.75,
+      series: [{}, ...drawn.map((series) => ({
+        label: series.name, stroke: colour(series.colour), width: stacked ? 1 : 1.75,
+        fill: stacked || shown.length === 1 ? colour(`${series.colour}-wash`) : null,
         points: { size: 4, filter: (self, index) => lonely(self.data[index]) },
       }))],
       hooks: { setCursor: [figures] },
@@ -104,7 +120,7 @@ export function chart({ title, format, signal, hint = "" }) {
   return {
     element,
     draw(times, series) {
-      data = [times, ...series.map(({ values }) => values)];
+      data = [times, ...(stacked ? piled(series).reverse() : series.map(({ values }) => values))];
       const wanted = series.map(({ name, colour: property }) => `${name} ${property}`).join("\n");
       shown = series;
       if (!plot || wanted !== shape) {

@@ -82,7 +82,7 @@ function signIn(message) {
       session.signIn(token.value.trim());
       location.reload();
     } },
-      field("Operators’ token", token, "The setting admin.token of this bridge. `make run` prints an address that has it."),
+      field("Operators’ token", token, ["The setting ", h("code", {}, "admin.token"), " of this bridge. ", h("code", {}, "make run"), " prints an address that has it."]),
       h("div.actions", {}, h("button.primary", { type: "submit" }, "Sign in"))),
     h("p.hint", {}, "It is kept in this tab until you close it, and sent to this bridge only."),
   ));
@@ -108,18 +108,24 @@ function route({ moved }) {
   document.title = `${view.title} · Bridge console`;
   const heading = h("h1", { tabindex: "-1" }, view.title);
   const place = h("div.view", { data: { view: view.path } });
-  put(main, h("header.view-head", {}, h("div", {}, heading, view.about && h("p.hint", {}, view.about))), place);
-  view.mount(place, { signal: mounted.signal, overview: () => overview, argument: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query) });
+  const tools = h("div.row");
+  put(main, h("header.view-head", {}, h("div", {}, heading, h("p.hint", {}, view.about)), tools), place);
+  view.mount(place, { tools, signal: mounted.signal, overview: () => overview, argument: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query) });
   if (moved) heading.focus({ preventScroll: true }); // So that a screen reader says where we are.
   window.scrollTo(0, 0);
 }
 
 function header() {
   const { name, version, development, ready, degraded, startedAt } = overview.node;
-  put(find("node"), h("strong", {}, name), h("span.soft", {}, ` ${version} · up ${duration((Date.now() - new Date(startedAt)) / 1000)}`), development && h("span.tag", {}, "development"));
+  put(find("node"), h("strong", {}, name), h("span.soft", {}, ` ${version} · up ${duration(roughly((Date.now() - new Date(startedAt)) / 1000))}`), development && h("span.tag", {}, "development"));
   const state = ready ? (degraded ? "warn" : "good") : "bad";
   find("health").dataset.state = state;
   say(find("health"), { good: "Ready", warn: "Degraded", bad: "Not ready" }[state]);
+}
+
+/** Whole minutes from the first on: nobody wants to watch them tick. */
+function roughly(seconds) {
+  return seconds < 60 ? Math.floor(seconds) : Math.floor(seconds / 60) * 60;
 }
 
 function link() {

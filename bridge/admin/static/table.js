@@ -5,9 +5,9 @@ import { h, newId, put } from "./dom.js";
 
 /**
  * @template T
- * @param {{label: string, columns: {name: string, cell: (item: T) => any, numeric?: boolean, once?: boolean,
- *   head?: Node, wide?: boolean}[], key: (item: T) => string, details?: (item: T) => any, named?: (item: T) => string,
- *   empty?: string}} options `once`: the cell is made once for a row; `details`: what a row opens to; `named`: what
+ * @param {{label: string, columns: {name: string, cell: (item: T) => any, once?: boolean, head?: Node,
+ *   look?: "numeric" | "headline" | "wide" | "pick"}[], key: (item: T) => string, details?: (item: T) => any, named?: (item: T) => string,
+ *   empty?: string}} options `once`: the cell is made once for a row; `look`: for parts.css; `details`: what a row opens to; `named`: what
  *   its button is called by
  * @returns {{element: HTMLElement, update: (items: T[]) => void}}
  */
@@ -15,8 +15,8 @@ export function table({ label, columns, key, details, named = key, empty = "Noth
   const rows = new Map();
   const body = h("tbody", { role: "rowgroup" });
   const nothing = h("p.empty", { hidden: true }, empty);
-  const heads = columns.map(({ name, head, numeric }) =>
-    h("th", { role: "columnheader", scope: "col", class: numeric && "numeric" }, head ?? name),
+  const heads = columns.map(({ name, head, look }) =>
+    h("th", { role: "columnheader", scope: "col", class: look === "numeric" && look }, head ?? name),
   );
   if (details) heads.unshift(h("th.opener", { role: "columnheader", scope: "col" }, h("span.hidden", {}, "Details")));
   const element = h("div.table", {},
@@ -26,8 +26,7 @@ export function table({ label, columns, key, details, named = key, empty = "Noth
 
   function make(item) {
     const row = { item, open: false, cells: [], nodes: [] };
-    row.cells = columns.map(({ name, numeric, wide }) =>
-      h("td", { role: "cell", class: [numeric && "numeric", wide && "wide"].filter(Boolean).join(" ") || null, data: { label: name } }),
+    row.cells = columns.map(({ name, look }) => h("td", { role: "cell", class: look, data: { label: name } }),
     );
     columns.forEach(({ cell, once }, index) => once && put(row.cells[index], cell(item)));
     const line = h("tr", { role: "row" });
@@ -90,11 +89,11 @@ export function table({ label, columns, key, details, named = key, empty = "Noth
   };
 }
 
-/** Facts as pairs of a name and a value; pairs without a value are left out. */
+/** Facts as a name, a value and whether it needs the whole width; those without a value are left out. */
 export function facts(pairs) {
   return h("dl.facts", {}, pairs
     .filter(([, value]) => value !== null && value !== undefined && value !== "")
-    .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    .map(([name, value, wide]) => h("div", { class: wide && "wide" }, h("dt", {}, name), h("dd", {}, value))));
 }
 
 /** Short words beside one another. */

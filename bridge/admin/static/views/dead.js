@@ -4,7 +4,7 @@ import { poll, post } from "../api.js";
 import { confirmed, toast } from "../dialogs.js";
 import { complaint, field, h, put, say } from "../dom.js";
 import { UNKNOWN, bytes, count, moment } from "../format.js";
-import { facts, pill, table, time } from "../table.js";
+import { facts, table, time } from "../table.js";
 
 export const path = "dead";
 export const key = "l";
@@ -26,7 +26,10 @@ function body(letter) {
     // Not JSON: shown as it is.
   }
   const fault = letter.field && JSON.stringify(letter.field.split(".").at(-1).replace(/\[\d+\]$/, ""));
-  const lines = text.split("\n").map((line, index) => [index ? "\n" : "", fault && line.trimStart().startsWith(`${fault}:`) ? h("mark", {}, line) : line]);
+  const lines = text.split("\n").map((line, index) => {
+    const found = fault && line.trimStart().startsWith(`${fault}:`);
+    return [index ? "\n" : "", found ? [line.slice(0, line.search(/\S/)), h("mark", {}, line.trimStart())] : line];
+  });
   return h("pre", { tabindex: "0", "aria-label": "Body" }, lines);
 }
 
@@ -49,15 +52,14 @@ function exact(text) {
 function details(letter) {
   const headers = Object.entries(letter.headers ?? {});
   return h("div.letter", {},
-    h("p.notice", {}, h("strong", {}, letter.field ? `${letter.field}: ` : ""), letter.message),
+    h("p.notice", {}, letter.message),
     facts([
-      ["Domain", letter.domain], ["Routing key", h("code", {}, letter.routingKey)], ["Message id", letter.messageId && h("code", {}, letter.messageId)],
-      ["Dead since", time(letter.at, moment(letter.at))], ["Size", bytes(letter.size)], ["Letter", h("code", {}, letter.id)],
+      ["Message id", letter.messageId && h("code", {}, letter.messageId)], ["Letter", h("code", {}, letter.id)],
     ]),
     body(letter),
     letter.bodyEncoding === "base64" && h("p.hint", {}, "The body is no text; it is shown in Base64."),
     letter.truncated && h("p.hint", {}, "Only the beginning is shown; bridge dead show has more."),
-    headers.length > 0 && h("details", {}, h("summary", {}, `${headers.length} headers`), facts(headers.map(([name, value]) => [name, h("code", {}, typeof value === "string" ? value : JSON.stringify(value))]))),
+    headers.length > 0 && h("details", {}, h("summary", {}, headers.length === 1 ? "1 header" : `${headers.length} headers`), facts(headers.map(([name, value]) => [name, h("code", {}, typeof value === "string" ? value : JSON.stringify(value))]))),
   );
 }
 
@@ -76,7 +78,7 @@ export function mount(place, { signal, query }) {
     label: "Dead letters", key: (letter) => letter.id, details, named: (letter) => `${letter.routingKey}, ${words(letter.reason)}`,
     empty: "No dead letters. Nothing was refused, or it was dealt with.",
     columns: [
-      { name: "Chosen", head: every, once: true, cell: (letter) => h("input", {
+      { name: "Chosen", look: "pick", head: every, once: true, cell: (letter) => h("input", {
         type: "checkbox", checked: chosen.has(letter.id), "aria-label": `Choose ${letter.routingKey}, ${words(letter.reason)}`, data: { letter: letter.id },
         onchange: (event) => {
           if (event.target.checked) chosen.add(letter.id);
@@ -85,11 +87,11 @@ export function mount(place, { signal, query }) {
         },
       }) },
       { name: "Dead since", cell: (letter) => time(letter.at, moment(letter.at)) },
-      { name: "Routing key", wide: true, cell: (letter) => h("code", {}, letter.routingKey) },
-      { name: "Reason", cell: (letter) => pill("bad", words(letter.reason)) },
+      { name: "Routing key", look: "headline", cell: (letter) => h("code", {}, letter.routingKey) },
+      { name: "Reason", cell: (letter) => h("span.why", {}, words(letter.reason)) },
       { name: "Field", cell: (letter) => (letter.field ? h("code", {}, letter.field) : UNKNOWN) },
       { name: "Domain", cell: (letter) => letter.domain },
-      { name: "Size", numeric: true, cell: (letter) => bytes(letter.size) },
+      { name: "Size", look: "numeric", cell: (letter) => bytes(letter.size) },
     ],
   });
 

@@ -21,15 +21,16 @@ const rooms = ({ rooms: names }) => [
   h("code", {}, names.slice(0, ROOMS_SHOWN).join(", ") || UNKNOWN), names.length > ROOMS_SHOWN && h("span.soft", {}, ` and ${names.length - ROOMS_SHOWN} more`),
 ];
 
-export function entryTable(label, empty) {
+/** Entries as a table; `latency` where it is known. */
+export function entryTable(label, empty, { latency = false } = {}) {
   return table({
     label, empty, details, key: (entry) => String(entry.offset), named: (entry) => `${entry.type} at ${entry.offset}`,
     columns: [
       { name: "Published", once: true, cell: (entry) => time(entry.timestamp, clock(entry.timestamp, { exact: true })) },
-      { name: "Type", once: true, wide: true, cell: (entry) => h("strong", {}, entry.type) },
+      { name: "Type", once: true, look: "headline", cell: (entry) => h("strong", {}, entry.type) },
       { name: "Domain", once: true, cell: (entry) => entry.domain },
       { name: "Rooms", once: true, cell: rooms },
-      { name: "To the log", once: true, numeric: true, cell: (entry) => milliseconds(entry.latencyMs) },
+      ...(latency ? [{ name: "To the log", once: true, look: "numeric", cell: (entry) => milliseconds(entry.latencyMs) }] : []),
     ],
   });
 }

@@ -1,5 +1,6 @@
 // Every view by its address: a module with `path`, `key` (g, then this letter), `title`, `about` and
-// `mount(place, {signal, overview, argument, query})`. What a view starts ends with the signal.
+// `mount(place, {signal, tools, overview, argument, query})`. What a view starts ends with the signal; `tools` is a
+// place beside the title.
 
 import * as dead from "./dead.js";
 import * as domains from "./domains.js";

@@ -1,6 +1,6 @@
 // How it goes, at a glance, and how it went in the last minutes.
 
-import { chart } from "../charts.js";
+import { STEPS, chart } from "../charts.js";
 import { h, put, say } from "../dom.js";
 import { UNKNOWN, bytes, count, duration, milliseconds } from "../format.js";
 import { live } from "../live.js";
@@ -14,6 +14,7 @@ export const about = "This node, second by second.";
 const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5"];
 const OTHERS = "--chart-others";
 const SPANS = [["2 minutes", 120], ["5 minutes", 300], ["15 minutes", 900]];
+const POINTS_MAX = 150; // More, and a line is a scribble.
 const SPAN_KEY = "overview-span";
 
 const sumOf = (sample, field) => {
@@ -27,9 +28,9 @@ const FIGURES = [
   ["Sockets", (s) => count(s.sockets), (s) => `${count(s.users)} users, ${count(s.rooms)} rooms`],
   ["Events per second", (s) => count(sumOf(s, "eventsPerSecond")), (s) => `${count(sumOf(s, "deadPerSecond"))} dead, ${count(s.framesPerSecond)} frames`],
   ["Publish to socket", (s) => milliseconds(s.latencyMs?.p99), (s) => (s.latencyMs ? `p99; p50 ${milliseconds(s.latencyMs.p50)}` : "p99; nothing was sent")],
-  ["Outboxes", (s) => bytes(s.outboxBytes), (s) => `${count(s.outboxFrames)} frames, ${bytes(s.bytesPerSecond)}/s out`],
+  ["Outboxes", (s) => bytes(s.outboxBytes), (s) => `${count(s.outboxFrames)} frames; ${bytes(s.bytesPerSecond)}/s`],
   ["Waiting in queues", (s) => count(sumOf(s, "waiting")), (s) => `oldest unacked ${duration(mostOf(s, "oldestUnackedSeconds"))}`],
-  ["Turned away per second", (s) => count(s.refusedPerSecond), (s) => `${count(s.reconnects)} reconnects to the broker`],
+  ["Refused per second", (s) => count(s.refusedPerSecond), (s) => `${count(s.reconnects)} broker reconnects`],
 ];
 
 /** Give each of the busiest domains a colour that it keeps while it is among them; the rest is one line. */
@@ -56,34 +57,60 @@ const total = (values) => values.reduce((sum, value) => sum + value, 0);
 const highest = (values) => Math.max(0, ...values);
 const one = (name, read, colour = COLOURS[0]) => ({ name, colour, values: (samples) => samples.map(read) });
 
+/** What several values of one series are drawn as: rates as their average, whatever hurts as its worst. */
+const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const worst = (values) => Math.max(...values);
+
+/** Draw fewer points than there are samples; their edges stay where they are while time goes on. */
+function thinned(times, series, together) {
+  const width = Math.ceil(times.length / POINTS_MAX);
+  if (width === 1) return [times, series];
+  const bins = Map.groupBy(times.keys(), (index) => Math.floor(times[index] / width));
+  const indexes = [...bins.values()];
+  return [indexes.map((group) => times[group.at(-1)]), series.map((each) => ({ ...each, values: indexes.map((group) => {
+    const known = group.map((index) => each.values[index]).filter((value) => value !== null);
+    return known.length ? together(known) : null;
+  }) }))];
+}
+
 function charts(signal) {
   const slots = [new Slots(), new Slots(), new Slots()];
   const fixed = (...series) => (samples) => series.map((each) => ({ ...each, values: each.values(samples) }));
+  const made = (options, series, together) => {
+    const picture = chart({ signal, ...options });
+    return { element: picture.element, draw: (times, samples) => picture.draw(...thinned(times, series(samples), together)) };
+  };
   return [
-    [chart({ title: "Sockets", format: count, signal }), fixed(one("sockets", (s) => s.sockets), one("users", (s) => s.users, COLOURS[1]))],
-    [chart({ title: "Events per second by domain", format: count, signal }), (samples) => slots[0].series(samples, "eventsPerSecond", total)],
-    [chart({ title: "Publish to socket", hint: "From the publisher’s clock, where it gives one", format: milliseconds, signal }), fixed(one("p50", (s) => s.latencyMs?.p50 ?? null), one("p99", (s) => s.latencyMs?.p99 ?? null, COLOURS[1]))],
-    [chart({ title: "Outbox pressure", hint: "Bytes that sockets have not taken yet", format: bytes, signal }), fixed(one("held", (s) => s.outboxBytes))],
-    [chart({ title: "Waiting in queues", format: count, signal }), (samples) => slots[1].series(samples, "waiting", total)],
-    [chart({ title: "Lag", hint: "Age of the oldest delivery not yet acked", format: duration, signal }), (samples) => slots[2].series(samples, "oldestUnackedSeconds", highest)],
+    made({ title: "Sockets", format: count, steps: STEPS.whole, least: 4 },
+      fixed(one("sockets", (s) => s.sockets), one("users", (s) => s.users, COLOURS[1])), worst),
+    made({ title: "Events per second", hint: "By domain, one on top of the other", format: count, steps: STEPS.whole, least: 4, stacked: true },
+      (samples) => slots[0].series(samples, "eventsPerSecond", total), average),
+    made({ title: "Publish to socket", hint: "From the time that the publisher gives", format: milliseconds, steps: STEPS.whole, least: 10 },
+      fixed(one("p50", (s) => s.latencyMs?.p50 ?? null), one("p99", (s) => s.latencyMs?.p99 ?? null, COLOURS[1])), worst),
+    made({ title: "Outbox pressure", hint: "Bytes that sockets have not taken yet", format: bytes, steps: STEPS.bytes, least: 1024 },
+      fixed(one("held", (s) => s.outboxBytes)), worst),
+    made({ title: "Waiting in queues", hint: "By domain, one on top of the other", format: count, steps: STEPS.whole, least: 4, stacked: true },
+      (samples) => slots[1].series(samples, "waiting", total), worst),
+    made({ title: "Lag", hint: "Age of the oldest delivery not acked", format: duration, steps: STEPS.seconds, least: 1 },
+      (samples) => slots[2].series(samples, "oldestUnackedSeconds", highest), worst),
   ];
 }
 
-export function mount(place, { signal, overview }) {
+export function mount(place, { signal, overview, tools }) {
   const figures = FIGURES.map(([name, value, more]) => ({ value, more, big: h("p.big", {}, UNKNOWN), small: h("p.hint", {}, "\u00a0"), name }));
   const trouble = h("section.card.trouble", { hidden: true, "aria-label": "Trouble" });
   const node = h("section.card", { "aria-label": "This node" });
-  const span = h("select", { id: "span", "aria-label": "How far back", onchange: () => {
+  const span = h("select", { id: "span", onchange: () => {
     sessionStorage.setItem(SPAN_KEY, span.value);
     draw();
   } }, SPANS.map(([text, seconds]) => h("option", { value: String(seconds) }, text)));
   span.value = sessionStorage.getItem(SPAN_KEY) ?? "300";
   const drawn = charts(signal);
+  put(tools, h("label.inline", { for: "span" }, "The last"), span);
   put(place,
     trouble,
     h("section.figures", { "aria-label": "Now" }, figures.map(({ name, big, small }) => h("div.card", {}, h("h2", {}, name), big, small))),
-    h("div.row.end", {}, h("label.inline", { for: "span" }, "The last"), span),
-    h("div.charts", {}, drawn.map(([{ element }]) => element)),
+    h("div.charts", {}, drawn.map(({ element }) => element)),
     node,
   );
 
@@ -95,7 +122,7 @@ export function mount(place, { signal, overview }) {
       say(small, more(samples.at(-1)));
     }
     const times = samples.map(({ at }) => at / 1000);
-    for (const [picture, series] of drawn) picture.draw(times, series(samples));
+    for (const picture of drawn) picture.draw(times, samples);
   }
 
   function tell(state) {

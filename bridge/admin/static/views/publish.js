@@ -45,10 +45,12 @@ export function mount(place, { signal, argument }) {
     }
   }
 
-  /** The example, with the time of now where it has one. */
+  /** The example, with what every event has and examples leave out. */
   function fresh() {
     const { example, schema } = chosen();
-    return { ...example, ...(schema.properties?.timestamp ? { timestamp: new Date().toISOString() } : {}) };
+    const common = { userId: "u1", timestamp: new Date().toISOString() };
+    const missing = Object.entries(common).filter(([name]) => schema.properties?.[name] && !(name in example));
+    return { ...Object.fromEntries(missing), ...example };
   }
 
   raw.addEventListener("change", () => {

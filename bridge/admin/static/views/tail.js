@@ -21,7 +21,7 @@ export function mount(place, { signal, query }) {
   const pause = h("button", { type: "button", "aria-pressed": "false", data: { pause: "" } }, "Pause");
   const clear = h("button", { type: "button" }, "Clear");
   const status = h("p.hint", { role: "status" }, "Connecting …");
-  const list = entryTable("Events", "Nothing yet. What is published from now on appears here.");
+  const list = entryTable("Events", "Nothing yet. What is published from now on appears here.", { latency: true });
   let entries = []; // Newest first.
   let waiting = []; // Oldest first.
   let missed = 0;

@@ -19,11 +19,11 @@ export function mount(place, { signal, overview, argument }) {
   const list = table({
     label: "Event types", key: (type) => `${type.name} v${type.version}`, details, empty: "No event type matches.",
     columns: [
-      { name: "Type", wide: true, cell: (type) => [h("strong", {}, type.name), type.version > 1 && h("span.tag", {}, `v${type.version}`)] },
+      { name: "Type", look: "headline", cell: (type) => [h("strong", {}, type.name), type.version > 1 && h("span.tag", {}, `v${type.version}`)] },
       { name: "Domain", cell: (type) => type.domain },
       { name: "Goes to", cell: (type) => chips(type.rooms) },
-      { name: "Who does not keep up", cell: (type) => type.policy.replaceAll("_", " ") },
-      { name: "Not sent when older than", numeric: true, cell: (type) => (type.ageSecondsMax === null ? "any age" : duration(type.ageSecondsMax)) },
+      { name: "If a socket is slow", cell: (type) => type.policy.replaceAll("_", " ") },
+      { name: "Oldest sent", look: "numeric", cell: (type) => (type.ageSecondsMax === null ? "any age" : duration(type.ageSecondsMax)) },
     ],
   });
 
@@ -32,10 +32,10 @@ export function mount(place, { signal, overview, argument }) {
     const fields = table({
       label: `Fields of ${type.name}`, key: ({ name }) => name, empty: "It has no fields.",
       columns: [
-        { name: "Field", cell: ({ name }) => h("code", {}, name) },
+        { name: "Field", look: "headline", cell: ({ name }) => h("code", {}, name) },
         { name: "Type", cell: (property) => typeOf(property.schema) },
         { name: "Required", cell: ({ required }) => (required ? "required" : "") },
-        { name: "Meaning", wide: true, cell: ({ schema }) => schema.description ?? "" },
+        { name: "Meaning", look: "wide", cell: ({ schema }) => schema.description ?? "" },
       ],
     });
     fields.update(properties);

@@ -4,7 +4,7 @@ import { get, post, wait } from "../api.js";
 import { confirmed, toast } from "../dialogs.js";
 import { complaint, field, h, put } from "../dom.js";
 import { bytes, count, distance, moment } from "../format.js";
-import { chips, pill, table, time } from "../table.js";
+import { chips, facts, pill, table, time } from "../table.js";
 import { entryTable } from "./entries.js";
 
 export const path = "users";
@@ -21,16 +21,18 @@ function socketTable() {
     label: "Sockets", key: (socket) => socket.clientId, empty: "No socket on the nodes that answered.",
     named: (socket) => `socket ${socket.clientId}`,
     columns: [
-      { name: "Node", cell: (socket) => socket.node },
+      { name: "Node", look: "headline", cell: (socket) => socket.node },
       { name: "Open", cell: (socket) => time(socket.openedAt, distance(socket.openedAt).replace(" ago", "")) },
       { name: "From", cell: (socket) => h("code", {}, socket.address) },
       { name: "State", cell: (socket) => pill(socket.state === "open" ? "good" : "plain", socket.state) },
       { name: "Token ends", cell: ends },
-      { name: "Outbox", numeric: true, cell: (socket) => `${count(socket.outboxFrames)}, ${bytes(socket.outboxBytes)}` },
-      { name: "Rooms", wide: true, cell: (socket) => chips(socket.rooms) },
+      { name: "Outbox", look: "numeric", cell: (socket) => bytes(socket.outboxBytes) },
+      { name: "Rooms", look: "wide", cell: (socket) => chips(socket.rooms) },
     ],
-    details: (socket) => h("dl.facts", {}, [["Client id", socket.clientId], ["Roles", socket.roles.join(", ") || "none"], ["Dialect", `${socket.dialect}${socket.compressed ? ", compressed" : ""}`], ["Opened", moment(socket.openedAt)]]
-      .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    details: (socket) => facts([
+      ["Client id", h("code", {}, socket.clientId)], ["Opened", moment(socket.openedAt)], ["Roles", socket.roles.join(", ") || "none"],
+      ["Dialect", `${socket.dialect}${socket.compressed ? ", compressed" : ""}`], ["Frames in the outbox", count(socket.outboxFrames)],
+    ]),
   });
 }
 
@@ -72,8 +74,9 @@ function results(user, signal, again) {
     element,
     show(answer) {
       const open = answer.nodes.flatMap(({ node, sockets: own }) => (own ?? []).map((socket) => ({ ...socket, node })));
+      const left = answer.nodes.reduce((sum, node) => sum + (node.socketsLeftOut ?? 0), 0);
       const quiet = answer.nodes.filter(({ answered }) => !answered).map(({ node }) => node);
-      put(summary, `${open.length === 1 ? "1 socket" : `${count(open.length)} sockets`} on ${answer.nodes.length === 1 ? "1 node" : `${count(answer.nodes.length)} nodes`}.`);
+      put(summary, `${open.length === 1 ? "1 socket" : `${count(open.length + left)} sockets`} on ${answer.nodes.length === 1 ? "1 node" : `${count(answer.nodes.length)} nodes`}${left ? `; ${count(left)} of them are not shown` : ""}.`);
       silent.hidden = !quiet.length;
       put(silent, `No answer from ${quiet.join(", ")}: there may be more sockets than are shown.`);
       sockets.update(open);
