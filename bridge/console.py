@@ -99,7 +99,7 @@ class NodeConsole(NoConsole):
             catalogue=catalogue,
             access=AccessRules(frozenset(settings.auth.public_kinds), frozenset(settings.grants)),
             window=view.window,
-            bus=Errands(url, f"{prefix} operator", names),
+            bus=Errands(url, f"{prefix} operator", names, settings.amqp.reader),
             health=health,
             log=view.log,
             domains=view.domains,

@@ -91,7 +91,6 @@ class View:
     def log(self) -> LogNow:
         """Tell of the event log, and how far back the window reaches."""
         window = self.window
-        window.trim(time.time())
         oldest_at = window.oldest_at
         seconds = 0.0 if oldest_at is None else max(0.0, time.time() - oldest_at)
         return LogNow(self.log_kind, window.epoch, window.head, len(window), round(seconds, 1))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
 
+import structlog
 from aiohttp import web
 from pydantic import Field
 
@@ -27,6 +28,8 @@ from bridge.core.presence import NodeAnswer, NodeSeen
 from bridge.core.rooms import parse_room, user_room
 from bridge.core.schema import published_schema, sample
 from bridge.core.window import Window
+
+log = structlog.get_logger()
 
 LETTERS_SHOWN_MAX, LETTERS_SHOWN = 100, 50
 BODY_SHOWN_BYTES_MAX = 65_536
@@ -161,11 +164,13 @@ class Api:
     async def _replay(self, request: web.Request) -> web.Response:
         ids = (await body_of(request, LettersBody)).ids
         replayed = await self._node.bus.replay(frozenset(ids))
+        log.info("console.replayed", letters=len(replayed), address=request.remote)
         return answer({"replayed": _in_order(ids, replayed), "missing": _in_order(ids, set(ids) - replayed)})
 
     async def _purge(self, request: web.Request) -> web.Response:
         ids = (await body_of(request, LettersBody)).ids
         purged = await self._node.bus.purge(frozenset(ids))
+        log.warning("console.purged", letters=len(purged), address=request.remote)
         return answer({"purged": _in_order(ids, purged), "missing": _in_order(ids, set(ids) - purged)})
 
     # Events and users.
@@ -197,7 +202,7 @@ class Api:
             now=datetime.now(UTC),
             message_id=uuid4().hex,
         )
-        await self._send(delivery)
+        await self._send(delivery, request)
         return answer({"messageId": delivery.message_id})
 
     async def _explain(self, request: web.Request) -> web.Response:
@@ -229,9 +234,9 @@ class Api:
             )
         except ValueError as exc:
             raise ApiError(400, "too_long", str(exc)) from exc
-        return answer({"messageId": delivery.message_id, "targets": await self._send(delivery)})
+        return answer({"messageId": delivery.message_id, "targets": await self._send(delivery, request)})
 
-    async def _send(self, delivery: Delivery) -> list[str]:
+    async def _send(self, delivery: Delivery, request: web.Request) -> list[str]:
         """Publish what the bridge would take; return the rooms that it goes to."""
         node = self._node
         verdict = judge(node.catalogue, delivery, body_bytes_max=node.body_bytes_max)
@@ -244,6 +249,12 @@ class Api:
                 field=refused.field,
             )
         await node.bus.publish(delivery)
+        log.info(
+            "console.published",
+            event_type=verdict.event_type,
+            event_id=verdict.event_id,
+            address=request.remote,
+        )
         return list(dict.fromkeys(target for entry in verdict.entries for target in entry.targets))
 
     def _type_json(self, event_type: EventType) -> dict[str, Any]:

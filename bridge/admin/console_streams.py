@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ SAMPLES_MAX = 900
 SAMPLE_SECONDS = 1.0
 STREAMS_MAX = 20
 WRITE_SECONDS_MAX = 30.0  # For a client to take what waits for it, before its stream ends.
+UNSENT_BYTES_MAX = 65_536  # In the kernel, for each stream.
 TURN_SECONDS = 0.2
 TURN_ENTRIES_MAX = 100  # Sent to one reader in one turn: what is more is said, not shown.
 LOOKED_AT_MAX = 5_000  # Entries that one reader's filters are held against in one turn.
@@ -169,8 +171,8 @@ class Streams:
     """The streams that are open: at most STREAMS_MAX, all of which end when the node leaves."""
 
     def __init__(self) -> None:
-        """Have none open."""
-        self._open = 0
+        """Have none open. `open` says how many are."""
+        self.open = 0
         self._ending = asyncio.Event()  # Set once.
 
     def end(self) -> None:
@@ -191,20 +193,24 @@ class Streams:
         """
         if self.ending:
             raise ApiError(503, "draining", "this node is leaving; ask another one")
-        if self._open >= STREAMS_MAX:
+        if self.open >= STREAMS_MAX:
             message = f"{STREAMS_MAX} streams are open, which is the limit; close one, such as another tab"
             raise ApiError(503, "too_many_streams", message)
-        self._open += 1
+        self.open += 1
         try:
             response = web.StreamResponse(
                 headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
             )
             await response.prepare(request)
+            _keep_short(request)
             # A client that goes away, or takes nothing, is no error: the stream is over.
-            with contextlib.suppress(ConnectionError, TimeoutError):
+            with contextlib.suppress(ConnectionError):
                 yield response
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()  # Else the end of the stream would wait behind the rest of it.
         finally:
-            self._open -= 1
+            self.open -= 1
 
     async def wait(self, event: asyncio.Event, seconds_max: float) -> None:
         """Wait for an event, but no longer than this, and not past the end."""
@@ -274,6 +280,17 @@ async def stream_tail(
 
 def _entries(entries: Sequence[bytes]) -> bytes:
     return b"".join(event("entry", entry) for entry in entries)
+
+
+def _keep_short(request: web.Request) -> None:
+    """Have the kernel hold little for a client that does not read, and drop one that is gone (tcp(7))."""
+    connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if connection is None or connection.family == socket.AF_UNIX:
+        return
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # On Linux.
+        milliseconds = int(WRITE_SECONDS_MAX * 1000)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _is_there(request: web.Request) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from bridge.core.console import BusUnavailableError
+from bridge.core.limits import TokenBucket
 from bridge.core.trace import where
 
 log = structlog.get_logger()
 
 BODY_BYTES_MAX = 65_536
 PARAMETER_CHARACTERS_MAX = 200
+REFUSALS_TOLD_PER_SECOND, REFUSALS_TOLD_BURST = 0.1, 5  # So that nobody fills the log with wrong tokens.
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; font-src 'self'; "
@@ -148,12 +151,14 @@ def number_of(text: str, name: str, *, least: int, most: int) -> int:
 def checks(token: str) -> Middleware:
     """Return the middleware of the API: lets in who has the token, and gives every error its shape."""
     expected = f"Bearer {token}".encode()
+    told = TokenBucket(rate_per_second=REFUSALS_TOLD_PER_SECOND, burst=REFUSALS_TOLD_BURST)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, expected):
-            log.warning("console.refused", address=request.remote or "")
+            if not told.take(time.monotonic()):
+                log.warning("console.refused", address=request.remote or "")
             return ApiError(
                 401,
                 "unauthorized",

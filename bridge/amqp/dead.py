@@ -17,6 +17,8 @@ from bridge.amqp.topology import Names
 
 ID_CHARACTERS = 12
 GET_SECONDS_MAX = 10.0
+NOT_THE_PUBLISHERS = (HEADER_PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count")
+"""How the headers begin that the bridge and the broker have added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +162,7 @@ def _properties(letter: DeadLetter) -> dict[str, Any]:
     headers = {
         key: value
         for key, value in original.headers.items()
-        if key not in ROUTING_HEADERS
-        and not key.startswith(
-            (HEADER_PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count")
-        )
+        if key not in ROUTING_HEADERS and not key.startswith(NOT_THE_PUBLISHERS)
     }
     return {
         "headers": headers,

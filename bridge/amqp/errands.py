@@ -14,10 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from bridge.amqp.channels import channel_on
-from bridge.amqp.dead import DeadLetter, browse, purge, replay
+from bridge.amqp.dead import NOT_THE_PUBLISHERS, DeadLetter, browse, purge, replay
 from bridge.amqp.faults import honest
-from bridge.amqp.link import CONNECT_ERRORS, RETRYABLE, Connection, close, connect
-from bridge.amqp.properties import HEADER_PREFIX
+from bridge.amqp.link import CONNECT_ERRORS, RETRYABLE, Connection, Reader, close, connect
 from bridge.amqp.publisher import Publisher
 from bridge.amqp.topology import Names
 from bridge.core.console import BusUnavailableError, Letter, Letters
@@ -34,11 +33,12 @@ HEADER_CHARACTERS_MAX = 1_000
 class Errands:
     """Does what an operator asks for; an OperatorBus."""
 
-    def __init__(self, url: str, name: str, names: Names) -> None:
-        """`url` is an AMQP URI; `name` is shown by the broker's management page."""
+    def __init__(self, url: str, name: str, names: Names, reader: Reader = "bulk") -> None:
+        """`url` is an AMQP URI; `name` is shown by the broker's management page; `reader` as in `connect`."""
         self._url = url
         self._name = name
         self._names = names
+        self._reader: Reader = reader
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -113,7 +113,7 @@ class Errands:
 
     async def _connect(self) -> Connection:
         try:
-            return await connect(self._url, self._name)
+            return await connect(self._url, self._name, self._reader)
         except CONNECT_ERRORS as exc:
             raise BusUnavailableError(
                 f"RabbitMQ does not answer ({type(exc).__name__}: {exc}); try: python -m bridge check"
@@ -124,7 +124,7 @@ def _shown(letter: DeadLetter) -> Letter:
     theirs = {
         key: _text(value)
         for key, value in letter.original.headers.items()
-        if not key.startswith((HEADER_PREFIX, "x-death", "x-first-death", "x-last-death"))
+        if not key.startswith(NOT_THE_PUBLISHERS)
     }
     return Letter(
         id=letter.id,
