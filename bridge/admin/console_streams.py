@@ -65,19 +65,23 @@ class Sampler:
 
     async def run(self) -> None:
         """Take samples until cancelled."""
-        before = self._read()
+        before: Reading | None = None
         while True:
-            await asyncio.sleep(SAMPLE_SECONDS)
             try:
                 now = self._read()
-                self.newest, before = between(before, now), now
-                self._history.append(encoded(self.newest))
+                if before is not None:
+                    self._keep(between(before, now))
+                before = now
             except Exception as exc:  # noqa: BLE001 - nobody's sockets are to end for a chart
                 log.error("console.sample_failed", error=type(exc).__name__, where=where(exc))  # noqa: TRY400
-                continue
-            self.taken += 1
-            changed, self.changed = self.changed, asyncio.Event()
-            changed.set()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def _keep(self, sample: Sample) -> None:
+        self.newest = sample
+        self._history.append(encoded(sample))
+        self.taken += 1
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
 
 
 @dataclass(frozen=True, slots=True)
