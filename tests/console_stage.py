@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 import jwt
-from aio_pika import Message
 from websockets.asyncio.client import ClientConnection, connect as connect_socket
 
 from bridge.amqp.burial import Burial

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Literal, TypeAlias
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosedError
 
 from bridge.core.errors import Reason, Refused
 from tests.console_stage import TOKEN, Stage, now, on_stage
@@ -97,7 +97,12 @@ class Operator:
 
     def card(self, name: str) -> Locator:
         """Return the part of the page with this name."""
-        return self.page.get_by_role("region", name=name, exact=True)
+        return self.page.locator(f'[aria-label="{name}"]')
+
+    def forgive(self, note: str) -> None:
+        """Strike out what the browser notes by itself of an answer that was to come; it must have."""
+        assert any(note in complaint for complaint in self.complaints)
+        self.complaints = [complaint for complaint in self.complaints if note not in complaint]
 
     def rows(self, table: str) -> Locator:
         """Return the rows of a table."""
@@ -169,10 +174,10 @@ async def test_signing_in(operator: Open) -> None:
     someone = await operator(fragment="#token=not-the-token-of-this-bridge")
     page = someone.page
     await expect(page.get_by_role("alert")).to_contain_text("not, or no longer")
-    assert "401" in someone.complaints.pop()  # The browser's own note of it.
+    someone.forgive("status of 401")
     await someone.finds_nothing_bad("sign-in")
 
-    await page.get_by_label("Operators’ token").fill(TOKEN)
+    await page.get_by_label("Operator token").fill(TOKEN)
     await page.get_by_role("button", name="Sign in").click()
 
     await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
@@ -255,6 +260,7 @@ async def test_publish_and_tail(operator: Open) -> None:
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.get_by_role("alert")).to_contain_text("ISO 8601")
     await expect(page.locator("[aria-invalid]")).to_have_attribute("name", "timestamp")
+    someone.forgive("status of 400")
 
     await page.get_by_role("button", name="Set timestamp to now").click()
     await page.get_by_label("userId").fill("u-published")
@@ -299,9 +305,8 @@ async def test_dead_letters(operator: Open) -> None:
     await stage.publish(
         "billing.payment_success", {"userId": "u7", "paymentId": "payment-881", "amount": "29,90"}
     )
-    await stage.bury(
-        "quota.renewed", body, Refused(Reason.UNKNOWN_TYPE, "there is no event type quota.renewed")
-    )
+    unknown = Refused(Reason.UNKNOWN_TYPE, "there is no event type device.started")
+    await stage.bury("device.started", {**body, "deviceId": "d7"}, unknown)
     await someone.go("Dead letters")
     letters = someone.rows("Dead letters")
     await expect(letters).to_have_count(4)
@@ -314,7 +319,7 @@ async def test_dead_letters(operator: Open) -> None:
     await someone.picture("dead-letters")
     await page.get_by_role("checkbox", name="Choose billing.payment_success").uncheck()
 
-    await page.get_by_role("checkbox", name="Choose quota.renewed").check()
+    await page.get_by_role("checkbox", name="Choose device.started").check()
     await page.get_by_role("button", name="Replay 1 letter").click()
     await someone.finds_nothing_bad("a dialog")
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
@@ -331,7 +336,7 @@ async def test_dead_letters(operator: Open) -> None:
     await page.get_by_role("dialog").get_by_role("button", name="Purge").click()
     await expect(page.get_by_text("No dead letters.")).to_be_visible()
 
-    await someone.go("Live tail", "tail?user=u-dead")
+    await someone.go("Live tail", "tail?user=u-dead&type=device.started")
     await expect(someone.rows("Events")).to_have_count(1)
     assert await page.title() == "Live tail · Bridge console"
 
@@ -351,8 +356,8 @@ async def test_user(operator: Open) -> None:
         await page.get_by_role("button", name="Look up").click()
         sockets = someone.rows("Sockets")
         await expect(sockets).to_have_count(2)
-        await expect(sockets.filter(has_text="device:d7")).to_contain_text("in 59 min")
-        await expect(someone.rows("Recent events").first).to_contain_text("device.started")
+        await expect(sockets.filter(has_text="device:d7")).to_contain_text("in 1 h")
+        await expect(someone.rows("Recent events").filter(has_text="device.started")).to_have_count(1)
         await someone.finds_nothing_bad("a user")
         await someone.picture("user")
         await page.get_by_role("button", name="Disconnect …").click()
@@ -364,18 +369,18 @@ async def test_user(operator: Open) -> None:
     await expect(sockets).to_have_count(0)
 
 
-async def _closed(socket: object) -> tuple[int, str]:
+async def _closed(socket: ClientConnection) -> tuple[int, str]:
     """Read a socket to its end; return the close code and the reason."""
-    with pytest.raises(ConnectionClosed) as closed:
-        async with asyncio.timeout(MILLISECONDS_MAX / 1000):
-            while True:
-                await socket.recv()  # type: ignore[attr-defined]
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code, closed.value.rcvd.reason
+    async with asyncio.timeout(MILLISECONDS_MAX / 1000):
+        with suppress(ConnectionClosedError):
+            async for _ in socket:
+                pass  # Events that came before.
+    assert socket.close_code is not None
+    return socket.close_code, socket.close_reason or ""
 
 
 async def test_explain(operator: Open) -> None:
-    """The form says whether an event would be delivered, and which step stops it; it can be sent as a link."""
+    """The form says whether an event would be delivered, or which step stops it; its address says it again."""
     someone = await operator()
     page = someone.page
     await someone.go("Explain")
@@ -398,6 +403,7 @@ async def test_explain(operator: Open) -> None:
     await page.get_by_label("Event type").fill("device.exploded")
     await page.get_by_role("button", name="Explain").click()
     await expect(page.get_by_role("alert")).to_contain_text("device.exploded")
+    someone.forgive("status of 404")
 
 
 async def test_with_keys_alone(operator: Open) -> None:
@@ -417,14 +423,16 @@ async def test_with_keys_alone(operator: Open) -> None:
         await keys.press(letter)
         await expect(heading).to_have_text(view)
     await keys.press("g")
-    await keys.press("l")
+    await keys.press("e")
     await keys.press("/")
-    await expect(page.get_by_label("Filter")).to_be_focused()
+    await expect(page.get_by_label("User id")).to_be_focused()
     await keys.type("g n?")
-    await expect(page.get_by_label("Filter")).to_have_value("g n?")
+    await expect(page.get_by_label("User id")).to_have_value("g n?")
     await keys.press("Tab")
-    outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid"
+    await expect(page.get_by_label("Room", exact=True)).to_be_focused()
+    await expect(page.get_by_label("Room", exact=True)).to_have_css("outline-style", "solid")
+    await keys.press("Shift+Tab")
+    await keys.press("Shift+Tab")
     await keys.press("?")
     await expect(page.get_by_role("dialog")).to_contain_text("Live tail")
     await someone.finds_nothing_bad("the keys")
@@ -435,7 +443,7 @@ async def test_with_keys_alone(operator: Open) -> None:
     await keys.press("Escape")
     await keys.press("g")
     await keys.press("o")
-    await expect(heading).to_have_text("Dead letters")
+    await expect(heading).to_have_text("Explain")
 
 
 async def test_lost_connection(operator: Open) -> None:
@@ -454,7 +462,6 @@ async def test_lost_connection(operator: Open) -> None:
 
     await expect(banner).to_be_hidden()
     await expect(page.locator("#link")).to_have_text("Live")
-    await someone.stage.publish("device.started", {"userId": "u-back", "deviceId": "d7"})
-    await expect(someone.rows("Events").filter(has_text="user:u-back")).to_have_count(1)
-    assert all(re.search("ERR_|network", complaint) for complaint in someone.complaints)
-    someone.complaints.clear()  # The browser's own notes of it.
+    await someone.stage.publish("device.stopped", {"userId": "u-back", "deviceId": "d7"})
+    await expect(someone.rows("Events").filter(has_text="u-back").first).to_be_visible()
+    someone.forgive("net::ERR_")

@@ -23,7 +23,7 @@ function begin() {
     main.focus();
   });
   setUpTheme();
-  session.addEventListener("unauthorized", () => signIn("This token is not, or no longer, the operators' token."));
+  session.addEventListener("unauthorized", () => signIn("This token is not, or no longer, the operator token of this bridge."));
   if (session.token) enter();
   else signIn("");
 }
@@ -82,7 +82,7 @@ function signIn(message) {
       session.signIn(token.value.trim());
       location.reload();
     } },
-      field("Operators’ token", token, ["The setting ", h("code", {}, "admin.token"), " of this bridge. ", h("code", {}, "make run"), " prints an address that has it."]),
+      field("Operator token", token, ["The setting ", h("code", {}, "admin.token"), " of this bridge. ", h("code", {}, "make run"), " prints an address that has it."]),
       h("div.actions", {}, h("button.primary", { type: "submit" }, "Sign in"))),
     h("p.hint", {}, "It is kept in this tab until you close it, and sent to this bridge only."),
   ));
