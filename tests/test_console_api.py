@@ -184,6 +184,14 @@ async def test_wrong_tokens(operator: Operator, given: str | None) -> None:
             assert "admin.token" in answer["error"]["message"]
 
 
+async def test_a_foreign_page(operator: Operator) -> None:
+    """What a page of another site has a browser send is refused, even if a proxy has added the token."""
+    for site, expected in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        status, _ = await operator.ask("GET", "overview", headers={"Sec-Fetch-Site": site})
+
+        assert status == expected, site
+
+
 LARGE = {"type": "quota.updated", "data": {"text": "x" * BODY_BYTES_MAX}}
 DEEP = '{"type": "t.t", "data": ' + '{"a":' * 3_000 + "1" + "}" * 3_001
 EXPLAIN = {"user": "u1", "room": "user:u1", "event": "quota.updated"}
@@ -474,12 +482,14 @@ async def test_without_a_token() -> None:
 async def test_a_broker_that_is_away(rabbitmq: SharedBroker, prefix: Prefix, tmp_path: Path) -> None:
     """While RabbitMQ does not answer, what needs it says so, with a remedy; nothing is lost, streams go on.
 
-    A node in production publishes nothing for an operator, and leaves in time with streams open.
+    A node in production publishes nothing for an operator, warns of a console that others can reach, and
+    leaves in time with streams open.
     """
     broker = URL(rabbitmq.url)
     async with Proxy(broker.host or "", broker.port or 5672) as proxy:
         url = str(broker.with_host("127.0.0.1").with_port(proxy.port))
-        with serving(environment(url, prefix, BRIDGE_ADMIN__TOKEN=TOKEN), tmp_path) as node:
+        variables = environment(url, prefix, BRIDGE_ADMIN__TOKEN=TOKEN, BRIDGE_ADMIN__HOST="0.0.0.0")  # noqa: S104 - tested
+        with serving(variables, tmp_path) as node:
             await node.ready()
             async with operator_of(node) as operator, bus_of(rabbitmq.url, prefix) as bus:
                 await bus.publish("quota.updated", b"{}", message_id="m1")
@@ -506,6 +516,7 @@ async def test_a_broker_that_is_away(rabbitmq: SharedBroker, prefix: Prefix, tmp
     assert (production[0], production[1]["error"]["code"]) == (403, "not_in_production")
     assert not all(part["ok"] for part in parts)
     assert left == [letter["id"]]
+    assert node.logged("console.exposed") is not None
     assert status == 0
 
 

@@ -38,6 +38,7 @@ NOT_IN_THE_FILE = {
     *CUSTOMARY.values(),
     ("ws", "reuse_port"),
     ("admin", "socket"),
+    ("admin", "token"),
     ("ingest", "unknown"),
     ("domain",),
     ("users", "query"),

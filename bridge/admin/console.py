@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
 from aiohttp import web
 
 from bridge.admin.console_api import Api, Node
 from bridge.admin.console_streams import Sampler, Streams
-from bridge.admin.console_web import HEADERS, checks
-
-log = structlog.get_logger()
+from bridge.admin.console_web import HEADERS, Guard, guarded_by
 
 STATIC = Path(__file__).parent / "static"
 PREFIX = "/console"
@@ -26,13 +23,13 @@ class Console:
 
     def __init__(self, token: str, node: Node, sampler: Sampler) -> None:
         """Let in who has the token."""
-        self._token = token
+        self._guard = Guard(token)
         self._streams = Streams()
         self._api = Api(node, sampler, self._streams)
 
     def add_to(self, app: web.Application) -> None:
         """Serve below /console."""
-        api = web.Application(middlewares=[checks(self._token)])
+        api = web.Application(middlewares=[guarded_by(self._guard)])
         api.add_routes(self._api.routes())
         page = web.Application()
         page.on_response_prepare.append(_strict)

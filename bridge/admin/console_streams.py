@@ -92,7 +92,7 @@ class Filter:
     domain: str | None = None
     user: str | None = None
     room: str | None = None
-    text: bytes | None = None  # In lower case.
+    text: str | None = None  # As it stands in JSON, in lower case.
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Filter:
@@ -104,7 +104,7 @@ class Filter:
             parameters.get("domain"),
             user_room(parameters["user"]) if "user" in parameters else None,
             parameters.get("room"),
-            json.dumps(text, ensure_ascii=False)[1:-1].lower().encode(errors="replace") if text else None,
+            json.dumps(text, ensure_ascii=False)[1:-1].lower() if text else None,
         )
 
     def wants(self, logged: Logged, domain: str) -> bool:
@@ -115,7 +115,7 @@ class Filter:
             and (self.domain is None or self.domain == domain)
             and (self.user is None or self.user in entry.targets)
             and (self.room is None or self.room in entry.targets)
-            and (self.text is None or self.text in entry.payload.lower())
+            and (self.text is None or self.text in entry.payload.decode(errors="replace").lower())
         )
 
 
@@ -224,6 +224,7 @@ class Streams:
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def pause(self, seconds: float) -> None:
         """Sleep, but not past the end."""
@@ -291,10 +292,11 @@ def _keep_short(request: web.Request) -> None:
     connection = request.transport.get_extra_info("socket") if request.transport is not None else None
     if connection is None or connection.family == socket.AF_UNIX:
         return
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # On Linux.
-        milliseconds = int(WRITE_SECONDS_MAX * 1000)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    with contextlib.suppress(OSError):  # It may be closed by now.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # On Linux.
+            milliseconds = int(WRITE_SECONDS_MAX * 1000)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _is_there(request: web.Request) -> bool:

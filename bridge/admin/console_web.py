@@ -148,23 +148,33 @@ def number_of(text: str, name: str, *, least: int, most: int) -> int:
     return int(text)
 
 
-def checks(token: str) -> Middleware:
-    """Return the middleware of the API: lets in who has the token, and gives every error its shape."""
-    expected = f"Bearer {token}".encode()
-    told = TokenBucket(rate_per_second=REFUSALS_TOLD_PER_SECOND, burst=REFUSALS_TOLD_BURST)
+class Guard:
+    """Lets in who has the token."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+        self._told = TokenBucket(rate_per_second=REFUSALS_TOLD_PER_SECOND, burst=REFUSALS_TOLD_BURST)
+
+    def admit(self, request: web.Request) -> None:
+        """Return for who may ask. Raises ApiError for anybody else."""
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        if not hmac.compare_digest(given, self._expected):
+            if not self._told.take(time.monotonic()):
+                log.warning("console.refused", address=request.remote or "")
+            message = "send the header Authorization: Bearer TOKEN, with the admin.token of the node"
+            raise ApiError(401, "unauthorized", message)
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            # A proxy that adds the token would add it to what a foreign page has the browser send, too.
+            raise ApiError(403, "foreign_page", "only the console's own page may ask from a browser")
+
+
+def guarded_by(guard: Guard) -> Middleware:
+    """Return the middleware of the API: lets in whom the guard does, and gives every error its shape."""
 
     @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(given, expected):
-            if not told.take(time.monotonic()):
-                log.warning("console.refused", address=request.remote or "")
-            return ApiError(
-                401,
-                "unauthorized",
-                "send the header Authorization: Bearer TOKEN with the admin.token of the node",
-            ).response()
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
+            guard.admit(request)
             return await handler(request)
         except ApiError as error:
             return error.response()
@@ -179,7 +189,7 @@ def checks(token: str) -> Middleware:
             log.error("console.failed", path=request.path, error=type(exc).__name__, where=where(exc))  # noqa: TRY400
             return ApiError(500, "failed", "this is a fault of the bridge; its log says where").response()
 
-    return check
+    return guarded
 
 
 def _of_http(exc: web.HTTPException, request: web.Request) -> web.StreamResponse:

@@ -28,6 +28,7 @@ _THERE = (
     "If-Modified-Since",
     "If-None-Match",
     "Range",
+    "Sec-Fetch-Site",
 )
 _NOT_BACK = ("Connection", "Date", "Keep-Alive", "Server", "Transfer-Encoding")
 

@@ -87,8 +87,8 @@ async def test_too_many_at_once(errands: Errands, proxy: Proxy) -> None:
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    await proxy.cut()
     proxy.forward()
+    await eventually(lambda: not proxy.connections, "the connection to be closed")
     assert (await errands.letters(1)).total == 0
 
 
