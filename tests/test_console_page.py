@@ -365,7 +365,7 @@ async def test_user(operator: Open) -> None:
         await page.get_by_role("dialog").get_by_role("button", name="Disconnect").click()
 
         for socket in (here, there):
-            assert await _closed(socket) == (4403, "tested")
+            assert await _closed(socket) == (4403, "revoked: tested")
     await expect(sockets).to_have_count(0)
 
 
@@ -380,7 +380,7 @@ async def _closed(socket: ClientConnection) -> tuple[int, str]:
 
 
 async def test_explain(operator: Open) -> None:
-    """The form says whether an event would be delivered, or which step stops it; its address says it again."""
+    """The form says whether an event would be delivered, or what stops it; its address says it again."""
     someone = await operator()
     page = someone.page
     await someone.go("Explain")

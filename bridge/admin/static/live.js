@@ -10,6 +10,7 @@ class Live extends EventTarget {
   samples = [];
   state = "connecting"; // connecting, open, lost or resting
   retryAt = 0;
+  refusal = ""; // Why there is no stream, if the bridge has said so.
   #reading = null;
 
   get latest() {
@@ -25,6 +26,7 @@ class Live extends EventTarget {
       onEvent: (name, data) => this.#take(name, data),
       onState: (state, more) => {
         this.retryAt = more ? Date.now() + more.seconds * 1000 : 0;
+        this.refusal = more?.error.status ? more.error.message : "";
         this.#set(state);
       },
     });

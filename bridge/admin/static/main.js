@@ -69,7 +69,7 @@ async function enter() {
 }
 
 function signIn(message) {
-  mounted.abort();
+  leave();
   live.stop();
   for (const element of [bar, nav, banner]) element.hidden = true;
   const token = h("input", { type: "password", name: "token", autocomplete: "off", required: true, spellcheck: "false" });
@@ -98,7 +98,7 @@ function route({ moved }) {
     location.replace("#/overview");
     return;
   }
-  mounted.abort();
+  leave();
   mounted = new AbortController();
   for (const anchor of nav.querySelectorAll("a")) {
     if (anchor.dataset.path === view.path) anchor.setAttribute("aria-current", "page");
@@ -113,6 +113,12 @@ function route({ moved }) {
   view.mount(place, { tools, signal: mounted.signal, overview: () => overview, argument: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query) });
   if (moved) heading.focus({ preventScroll: true }); // So that a screen reader says where we are.
   window.scrollTo(0, 0);
+}
+
+/** End what a view has started, and the questions that it has asked. */
+function leave() {
+  mounted.abort();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
 }
 
 function header() {
@@ -137,10 +143,12 @@ function link() {
   pill.dataset.state = state;
   say(pill, text);
   document.body.classList.toggle("stale", lost);
+  const why = live.refusal || "The connection to the bridge is lost; what you see is old.";
   if (banner.hidden !== !lost) {
     banner.hidden = !lost;
-    if (lost) put(banner, h("span", {}, "The connection to the bridge is lost; what you see is old. "), h("span.soon", { "aria-hidden": "true" }), " ", h("button", { type: "button", onclick: () => live.retry() }, "Try now"));
+    if (lost) put(banner, h("span.reason"), " ", h("span.soon", { "aria-hidden": "true" }), " ", h("button", { type: "button", onclick: () => live.retry() }, "Try now"));
   }
+  if (lost) say(banner.querySelector(".reason"), why);
   if (lost) say(banner.querySelector(".soon"), seconds ? `Trying again in ${count(seconds)} s.` : "Trying …");
 }
 

@@ -42,14 +42,15 @@ class Slots {
     for (const sample of samples) {
       for (const [name, domain] of Object.entries(sample.domains)) totals.set(name, (totals.get(name) ?? 0) + (domain[field] ?? 0));
     }
-    const busiest = [...totals].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).filter(([, total]) => total > 0).slice(0, COLOURS.length).map(([name]) => name);
+    const kept = (name) => Number(this.#names.includes(name));
+    const busiest = [...totals].sort((a, b) => b[1] - a[1] || kept(b[0]) - kept(a[0])).slice(0, COLOURS.length).map(([name]) => name);
     this.#names = this.#names.map((name) => (busiest.includes(name) ? name : null));
     for (const name of busiest) {
-      if (!this.#names.includes(name)) this.#names[this.#names.indexOf(null)] = name;
+      if (!kept(name)) this.#names[this.#names.indexOf(null)] = name;
     }
     const lines = this.#names.flatMap((name, index) => (name ? [{ name, colour: COLOURS[index], values: samples.map((sample) => sample.domains[name]?.[field] ?? null) }] : []));
     const rest = samples.map((sample) => together(Object.entries(sample.domains).filter(([name]) => !busiest.includes(name)).map(([, domain]) => domain[field] ?? 0)));
-    return [...lines, { name: lines.length ? "all others" : "all domains", colour: OTHERS, values: rest }];
+    return [...lines, { name: "all others", colour: OTHERS, values: rest }];
   }
 }
 

@@ -27,6 +27,7 @@ export function mount(place, { signal, query }) {
   let missed = 0;
   let reading = new AbortController();
   let state = "connecting";
+  let refusal = "";
   let paused = false;
 
   function draw() {
@@ -35,7 +36,7 @@ export function mount(place, { signal, query }) {
       waiting = [];
       list.update(entries);
     }
-    const parts = [{ connecting: "Connecting …", open: paused ? "Paused" : "Live", lost: "The connection is lost; trying again" }[state]];
+    const parts = [{ connecting: "Connecting …", open: paused ? "Paused" : "Live", lost: refusal || "The connection is lost; trying again" }[state]];
     if (paused) parts.push(`${count(waiting.length)}${waiting.length >= WAITING_MAX ? " or more" : ""} have come since`);
     if (entries.length) parts.push(entries.length >= ROWS_MAX ? `the newest ${count(ROWS_MAX)} are shown` : `${count(entries.length)} shown`);
     if (missed) parts.push(`${count(missed)} were left out because this page was too slow`);
@@ -58,8 +59,9 @@ export function mount(place, { signal, query }) {
     list.update(entries);
     const wanted = new URLSearchParams(inputs.filter((input) => input.value.trim()).map((input) => [input.name, input.value.trim()]));
     history.replaceState(null, "", `#/tail${wanted.size ? `?${wanted}` : ""}`);
-    stream(`tail?${wanted}`, { signal: AbortSignal.any([signal, reading.signal]), onEvent: take, onState: (now) => {
+    stream(`tail?${wanted}`, { signal: AbortSignal.any([signal, reading.signal]), onEvent: take, onState: (now, more) => {
       state = now;
+      refusal = more?.error.status ? more.error.message : "";
       // It begins with the newest of the window again.
       if (now === "open") [entries, waiting] = [[], []];
     } });
