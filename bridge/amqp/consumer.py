@@ -13,6 +13,7 @@ from bridge.amqp.channels import channel_on
 from bridge.amqp.link import RETRYABLE, Connection, is_open, unless
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
+from bridge.amqp.witness import Witness
 from bridge.core.backoff import Backoff
 from bridge.core.catalogue import Domain
 from bridge.core.health import Health
@@ -51,6 +52,7 @@ class DomainConsumer:
         """
         self.domain = domain
         self.queue_name = topology.names.queue(domain)
+        self.witness = Witness(self.queue_name, topology.names.witness(domain))
         self.waiting: int | None = None
         self.consumers: int | None = None
         self._topology = topology
@@ -113,10 +115,10 @@ class DomainConsumer:
         if self._source is not None:
             self._source.stop()
 
-    def doubt(self) -> None:
-        """Attach anew, because the broker does not know our consumer."""
+    def doubt(self, reason: str) -> None:
+        """Attach anew, because nothing may reach our consumer."""
         if self._source is not None:
-            self._source.lose("the broker does not know the consumer")
+            self._source.lose(reason)
 
     @asynccontextmanager
     async def _attached(self, connection: Connection) -> AsyncIterator[StockSource]:
@@ -124,6 +126,7 @@ class DomainConsumer:
         async with channel_on(connection, confirms=True) as channel:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self._topology.declare(channel)
+                await self.witness.attaching(connection)
                 source = source_on(connection, channel, self.queue_name, prefetch=self._prefetch)
                 await source.start()
             self._source = source

@@ -68,6 +68,10 @@ class Names:
         """The queue of a domain."""
         return f"{self.prefix}.{domain.name}"
 
+    def witness(self, domain: Domain) -> str:
+        """The exchange that stands as long as this very queue does; see `witness.py`."""
+        return f"{self.prefix}.witness.{domain.name}"
+
 
 class Topology:
     """Declares everything, idempotently: on start, and again to verify and repair."""
