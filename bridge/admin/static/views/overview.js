@@ -26,18 +26,18 @@ const mostOf = (sample, field) => Math.max(0, ...Object.values(sample.domains).m
 /** The big figures: a name, the value, and what belongs to it in small. */
 const FIGURES = [
   ["Sockets", (s) => count(s.sockets), (s) => `${count(s.users)} users, ${count(s.rooms)} rooms`],
-  ["Events per second", (s) => count(sumOf(s, "eventsPerSecond")), (s) => `${count(sumOf(s, "deadPerSecond"))} dead, ${count(s.framesPerSecond)} frames`],
+  ["Events/s", (s) => count(sumOf(s, "eventsPerSecond")), (s) => `${count(sumOf(s, "deadPerSecond"))} dead, ${count(s.framesPerSecond)} frames`],
   ["Publish to socket", (s) => milliseconds(s.latencyMs?.p99), (s) => (s.latencyMs ? `p99; p50 ${milliseconds(s.latencyMs.p50)}` : "p99; nothing was sent")],
   ["Outboxes", (s) => bytes(s.outboxBytes), (s) => `${count(s.outboxFrames)} frames; ${bytes(s.bytesPerSecond)}/s`],
-  ["Waiting in queues", (s) => count(sumOf(s, "waiting")), (s) => `oldest unacked ${duration(mostOf(s, "oldestUnackedSeconds"))}`],
-  ["Refused per second", (s) => count(s.refusedPerSecond), (s) => `${count(s.reconnects)} broker reconnects`],
+  ["Waiting", (s) => count(sumOf(s, "waiting")), (s) => `oldest unacked ${duration(mostOf(s, "oldestUnackedSeconds"))}`],
+  ["Refused/s", (s) => count(s.refusedPerSecond), (s) => `${count(s.reconnects)} broker reconnects`],
 ];
 
 /** Give each of the busiest domains a colour that it keeps while it is among them; the rest is one line. */
 class Slots {
   #names = COLOURS.map(() => null);
 
-  series(samples, field, together) {
+  series(samples, field) {
     const totals = new Map();
     for (const sample of samples) {
       for (const [name, domain] of Object.entries(sample.domains)) totals.set(name, (totals.get(name) ?? 0) + (domain[field] ?? 0));
@@ -49,13 +49,11 @@ class Slots {
       if (!kept(name)) this.#names[this.#names.indexOf(null)] = name;
     }
     const lines = this.#names.flatMap((name, index) => (name ? [{ name, colour: COLOURS[index], values: samples.map((sample) => sample.domains[name]?.[field] ?? null) }] : []));
-    const rest = samples.map((sample) => together(Object.entries(sample.domains).filter(([name]) => !busiest.includes(name)).map(([, domain]) => domain[field] ?? 0)));
+    const rest = samples.map((sample) => Object.entries(sample.domains).reduce((sum, [name, domain]) => sum + (busiest.includes(name) ? 0 : domain[field] ?? 0), 0));
     return [...lines, { name: "all others", colour: OTHERS, values: rest }];
   }
 }
 
-const total = (values) => values.reduce((sum, value) => sum + value, 0);
-const highest = (values) => Math.max(0, ...values);
 const one = (name, read, colour = COLOURS[0]) => ({ name, colour, values: (samples) => samples.map(read) });
 
 /** What several values of one series are drawn as: rates as their average, whatever hurts as its worst. */
@@ -75,25 +73,24 @@ function thinned(times, series, together) {
 }
 
 function charts(signal) {
-  const slots = [new Slots(), new Slots(), new Slots()];
+  const [events, waiting] = [new Slots(), new Slots()];
   const fixed = (...series) => (samples) => series.map((each) => ({ ...each, values: each.values(samples) }));
   const made = (options, series, together) => {
     const picture = chart({ signal, ...options });
     return { element: picture.element, draw: (times, samples) => picture.draw(...thinned(times, series(samples), together)) };
   };
+  const piled = { hint: "By domain, one on top of the other", format: count, steps: STEPS.whole, least: 4, stacked: true };
   return [
+    made({ title: "Events per second", ...piled }, (samples) => events.series(samples, "eventsPerSecond"), average),
+    made({ title: "Waiting in queues", ...piled }, (samples) => waiting.series(samples, "waiting"), worst),
     made({ title: "Sockets", format: count, steps: STEPS.whole, least: 4 },
       fixed(one("sockets", (s) => s.sockets), one("users", (s) => s.users, COLOURS[1])), worst),
-    made({ title: "Events per second", hint: "By domain, one on top of the other", format: count, steps: STEPS.whole, least: 4, stacked: true },
-      (samples) => slots[0].series(samples, "eventsPerSecond", total), average),
     made({ title: "Publish to socket", hint: "From the time that the publisher gives", format: milliseconds, steps: STEPS.whole, least: 10 },
       fixed(one("p50", (s) => s.latencyMs?.p50 ?? null), one("p99", (s) => s.latencyMs?.p99 ?? null, COLOURS[1])), worst),
     made({ title: "Outbox pressure", hint: "Bytes that sockets have not taken yet", format: bytes, steps: STEPS.bytes, least: 1024 },
       fixed(one("held", (s) => s.outboxBytes)), worst),
-    made({ title: "Waiting in queues", hint: "By domain, one on top of the other", format: count, steps: STEPS.whole, least: 4, stacked: true },
-      (samples) => slots[1].series(samples, "waiting", total), worst),
     made({ title: "Lag", hint: "Age of the oldest delivery not acked", format: duration, steps: STEPS.seconds, least: 1 },
-      (samples) => slots[2].series(samples, "oldestUnackedSeconds", highest), worst),
+      fixed(one("all domains", (s) => mostOf(s, "oldestUnackedSeconds"))), worst),
   ];
 }
 
