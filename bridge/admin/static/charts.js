@@ -43,13 +43,15 @@ export const STEPS = {
 /**
  * A chart.
  * @param {{title: string, format: (value: number | null) => string, steps: number[], least: number, signal: AbortSignal,
- *   stacked?: boolean, hint?: string}} options `least`: how far the axis goes at least; `stacked`: the series add up
+ *   lines: number, stacked?: boolean, hint?: string}} options `least`: how far the axis goes at least; `lines`: how many
+ *   series there will be; `stacked`: they add up
  * @returns {{element: HTMLElement, draw: (times: number[], series: {name: string, colour: string,
  *   values: (number | null)[]}[]) => void}} times in seconds; `colour` is a custom property's name
  */
-export function chart({ title, format, steps, least, signal, stacked = false, hint = "" }) {
+export function chart({ title, format, steps, least, signal, lines, stacked = false, hint = "" }) {
   const canvas = h("div.canvas", { role: "img", "aria-label": title });
-  const body = h("tbody");
+  // As high as it will be, so that nothing moves when the first samples come.
+  const body = h("tbody", {}, Array.from({ length: lines }, () => h("tr", {}, h("td", { colspan: 4 }, "\u00a0"))));
   const at = h("span.at", {}, "now");
   const element = h("section.card.chart", { "aria-label": title },
     h("header", {}, h("h2", {}, title), hint && h("p.hint", {}, hint)),

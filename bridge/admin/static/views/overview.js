@@ -79,17 +79,17 @@ function charts(signal) {
     const picture = chart({ signal, ...options });
     return { element: picture.element, draw: (times, samples) => picture.draw(...thinned(times, series(samples), together)) };
   };
-  const piled = { hint: "By domain, one on top of the other", format: count, steps: STEPS.whole, least: 4, stacked: true };
+  const piled = { hint: "By domain, one on top of the other", format: count, steps: STEPS.whole, least: 4, stacked: true, lines: COLOURS.length + 1 };
   return [
     made({ title: "Events per second", ...piled }, (samples) => events.series(samples, "eventsPerSecond"), average),
     made({ title: "Waiting in queues", ...piled }, (samples) => waiting.series(samples, "waiting"), worst),
-    made({ title: "Sockets", format: count, steps: STEPS.whole, least: 4 },
+    made({ title: "Sockets", lines: 2, format: count, steps: STEPS.whole, least: 4 },
       fixed(one("sockets", (s) => s.sockets), one("users", (s) => s.users, COLOURS[1])), worst),
-    made({ title: "Publish to socket", hint: "From the time that the publisher gives", format: milliseconds, steps: STEPS.whole, least: 10 },
+    made({ title: "Publish to socket", lines: 2, hint: "From the time that the publisher gives", format: milliseconds, steps: STEPS.whole, least: 10 },
       fixed(one("p50", (s) => s.latencyMs?.p50 ?? null), one("p99", (s) => s.latencyMs?.p99 ?? null, COLOURS[1])), worst),
-    made({ title: "Outbox pressure", hint: "Bytes that sockets have not taken yet", format: bytes, steps: STEPS.bytes, least: 1024 },
+    made({ title: "Outbox pressure", lines: 1, hint: "Bytes that sockets have not taken yet", format: bytes, steps: STEPS.bytes, least: 1024 },
       fixed(one("held", (s) => s.outboxBytes)), worst),
-    made({ title: "Lag", hint: "Age of the oldest delivery not acked", format: duration, steps: STEPS.seconds, least: 1 },
+    made({ title: "Lag", lines: 1, hint: "Age of the oldest delivery not acked", format: duration, steps: STEPS.seconds, least: 1 },
       fixed(one("all domains", (s) => mostOf(s, "oldestUnackedSeconds"))), worst),
   ];
 }
