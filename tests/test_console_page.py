@@ -50,6 +50,11 @@ SHIFTED = """() => new Promise((resolve) => new PerformanceObserver((list) => re
     list.getEntries().filter((each) => !each.hadRecentInput).reduce((sum, { value }) => sum + value, 0)
 )).observe({ type: "layout-shift", buffered: true }) ?? setTimeout(() => resolve(0), 300))"""
 SHIFT_MAX = 0.05
+LOOKED_AT = """(visible) => {
+    Object.defineProperty(document, "hidden", { value: !visible, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+EVENTS_MANY = 800  # More than a turn of the stream has, and than the page keeps.
 HOSTILE = '"><img src=x onerror="document.title=1">'
 
 Scheme: TypeAlias = Literal["dark", "light"]
@@ -310,6 +315,34 @@ async def test_publish_and_tail(operator: Open) -> None:
     await expect(events).to_have_count(0)
     await page.reload()
     await expect(events).to_have_count(2)
+
+
+async def test_tail_is_bounded(operator: Open) -> None:
+    """However much comes, the tail keeps 300 rows, and counts what it had to leave out."""
+    someone = await operator()
+    await someone.go("Live tail")
+    await expect(someone.page.locator("main [role=status]")).to_contain_text("Live")
+    event = {"userId": "u-many", "deviceId": "d7"}
+
+    await asyncio.gather(*(someone.stage.publish("device.started", event) for _ in range(EVENTS_MANY)))
+
+    await expect(someone.page.get_by_text("the newest 300 are shown")).to_be_visible()
+    await expect(someone.page.get_by_text("left out because this page was too slow")).to_be_visible()
+    await expect(someone.rows("Events")).to_have_count(300)
+
+
+async def test_resting(operator: Open) -> None:
+    """A page that nobody looks at gives its stream back, and takes it up when somebody does."""
+    someone = await operator()
+    page, link = someone.page, someone.page.locator("#link")
+    await expect(link).to_have_text("Live")
+
+    await page.clock.install()
+    await page.evaluate(LOOKED_AT, False)  # noqa: FBT003 - an argument of a function in the page
+    await page.clock.fast_forward(31_000)
+    await expect(link).to_have_text("Resting")
+    await page.evaluate(LOOKED_AT, True)  # noqa: FBT003
+    await expect(link).to_have_text("Live")
 
 
 async def test_dead_letters(operator: Open) -> None:

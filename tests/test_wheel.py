@@ -56,7 +56,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_is_whole(wheel: Path) -> None:
-    """Modules, SQL statements, the console's page, the mark of typed code and the licence are in the wheel."""
+    """Modules, SQL statements, the console's page, the mark of typed code and the licence are in it."""
     contents = set(zipfile.ZipFile(wheel).namelist())
 
     modules = {
