@@ -54,6 +54,16 @@ LOOKED_AT = """(visible) => {
     Object.defineProperty(document, "hidden", { value: !visible, configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
+FORMS = """async () => {
+    const [{ get, post }, { formOf }] = await Promise.all([import("./api.js"), import("./schema.js")]);
+    const refused = [];
+    for (const { name, schema, example } of (await get("types")).types) {
+        const filled = { userId: "u-form", timestamp: new Date().toISOString(), ...example };
+        const data = formOf(schema, filled).read();
+        await post("publish", { type: name, data }).catch(({ message }) => refused.push([name, message]));
+    }
+    return refused;
+}"""
 EVENTS_MANY = 800  # More than a turn of the stream has, and than the page keeps.
 HOSTILE = '"><img src=x onerror="document.title=1">'
 
@@ -315,6 +325,15 @@ async def test_publish_and_tail(operator: Open) -> None:
     await expect(events).to_have_count(0)
     await page.reload()
     await expect(events).to_have_count(2)
+
+
+async def test_every_form(operator: Open) -> None:
+    """The form of every event type, filled in with its example, sends what the bridge takes."""
+    someone = await operator()
+
+    refused = await someone.page.evaluate(FORMS)
+
+    assert refused == []
 
 
 async def test_tail_is_bounded(operator: Open) -> None:

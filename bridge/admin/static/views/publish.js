@@ -22,6 +22,7 @@ export function mount(place, { signal, argument }) {
   const raw = h("input", { type: "checkbox", name: "raw" });
   const area = h("textarea.code", { name: "json", rows: 14, spellcheck: "false" });
   const body = h("div");
+  const send = h("button.primary", { type: "submit", disabled: true }, "Publish"); // Until there is a form.
   const done = h("section.card", { role: "status", hidden: true, "aria-label": "Published" });
   let types = [];
   let form = null;
@@ -90,11 +91,12 @@ export function mount(place, { signal, argument }) {
   put(place, h("section.card", {}, h("form.stack", { onsubmit: publish, novalidate: true },
     h("div.grid", {}, field("Event type", select), field("Message id", messageId, "Empty: a new one. The same one again within ten minutes is logged once.")),
     about, body, error.element,
-    h("div.row.spread", {}, h("label.check", {}, raw, " As JSON"), h("div.actions", {}, h("button.primary", { type: "submit" }, "Publish"))))), done);
+    h("div.row.spread", {}, h("label.check", {}, raw, " As JSON"), h("div.actions", {}, send)))), done);
   get("types", { signal }).then((answer) => {
     types = answer.types;
     put(select, types.map((type) => h("option", { value: label(type) }, label(type))));
     if (types.some((type) => label(type) === argument)) select.value = argument;
     draw(fresh());
+    send.disabled = false;
   }).catch((problem) => signal.aborted || error.show(problem));
 }
