@@ -7,33 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import Literal, TypeAlias
+from contextlib import AsyncExitStack, suppress
+from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, async_playwright, expect
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError
 
 from bridge.core.errors import Reason, Refused
+from tests.console_operator import (
+    CHROMIUM,
+    DESK,
+    FORMS,
+    LOOKED_AT,
+    MILLISECONDS_MAX,
+    PHONE,
+    PHOTOGRAPH,
+    SHIFTED,
+    Operator,
+    Scheme,
+    before,
+)
 from tests.console_stage import TOKEN, Stage, now, on_stage
-from tests.doc_reading import ROOT
 from tests.servers import SharedBroker
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-PICTURES = ROOT / "docs" / "images"
-PHOTOGRAPH = bool(os.environ.get("CONSOLE_SCREENSHOTS"))
-PICTURE_BYTES_MAX = 200_000
 LIFE_SECONDS = 150.0  # Before pictures are taken, so that there is something in the charts.
-MILLISECONDS_MAX = 15_000
-DESK, PHONE = (1280, 860), (390, 844)
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 VIEWS = {
     "Overview": "o",
     "Nodes": "n",
@@ -45,30 +46,11 @@ VIEWS = {
     "Event types": "y",
     "Publish": "p",
 }
-# How far things have moved by themselves, and how far it may be (https://web.dev/articles/cls).
-SHIFTED = """() => new Promise((resolve) => new PerformanceObserver((list) => resolve(
-    list.getEntries().filter((each) => !each.hadRecentInput).reduce((sum, { value }) => sum + value, 0)
-)).observe({ type: "layout-shift", buffered: true }) ?? setTimeout(() => resolve(0), 300))"""
 SHIFT_MAX = 0.05
-LOOKED_AT = """(visible) => {
-    Object.defineProperty(document, "hidden", { value: !visible, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
-FORMS = """async () => {
-    const [{ get, post }, { formOf }] = await Promise.all([import("./api.js"), import("./schema.js")]);
-    const refused = [];
-    for (const { name, schema, example } of (await get("types")).types) {
-        const filled = { userId: "u-form", timestamp: new Date().toISOString(), ...example };
-        const data = formOf(schema, filled).read();
-        await post("publish", { type: name, data }).catch(({ message }) => refused.push([name, message]));
-    }
-    return refused;
-}"""
 EVENTS_MANY = 800  # More than a turn of the stream has, and than the page keeps.
 HOSTILE = '"><img src=x onerror="document.title=1">'
 
-Scheme: TypeAlias = Literal["dark", "light"]
-Open: TypeAlias = Callable[..., Awaitable["Operator"]]
+Open: TypeAlias = Callable[..., Awaitable[Operator]]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -76,7 +58,6 @@ pytestmark = [
         not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}; install chromium, or name another in CHROMIUM"
     ),
 ]
-expect.set_options(timeout=MILLISECONDS_MAX)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -99,57 +80,6 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@dataclass
-class Operator:
-    """Somebody before a page, who notes what the browser complains about."""
-
-    page: Page
-    stage: Stage
-    complaints: list[str]
-
-    async def go(self, view: str, query: str = "") -> None:
-        """Show a view by its link; or by its address, with a query."""
-        if query:
-            await self.page.evaluate("address => location.hash = address", f"#/{query}")
-        else:
-            await self.page.get_by_role("navigation").get_by_role("link", name=view).click()
-        await expect(self.page.get_by_role("heading", level=1)).to_have_text(view)
-
-    def card(self, name: str) -> Locator:
-        """Return the part of the page with this name."""
-        return self.page.locator(f'[aria-label="{name}"]')
-
-    def forgive(self, note: str) -> None:
-        """Strike out what the browser notes by itself of an answer that was to come; it must have."""
-        assert any(note in complaint for complaint in self.complaints)
-        self.complaints = [complaint for complaint in self.complaints if note not in complaint]
-
-    def rows(self, table: str) -> Locator:
-        """Return the rows of a table."""
-        return self.page.get_by_role("table", name=table, exact=True).locator("tbody > tr:not(.details)")
-
-    async def finds_nothing_bad(self, where: str, *, rule: str = "") -> None:
-        """Fail if axe finds something serious in what is shown, by one of its rules or by all."""
-        if not await self.page.evaluate("'axe' in window"):
-            await self.page.evaluate(AXE)
-        found = await self.page.evaluate(
-            "rule => axe.run({resultTypes: ['violations'], ...(rule && {runOnly: [rule]})})", rule
-        )
-        assert [
-            (where, one["id"], one["help"], [node["html"] for node in one["nodes"]])
-            for one in found["violations"]
-            if one["impact"] in ("serious", "critical")
-        ] == []
-
-    async def picture(self, name: str) -> None:
-        """Take a picture, if pictures are taken."""
-        if PHOTOGRAPH:
-            PICTURES.mkdir(exist_ok=True)
-            path = PICTURES / f"console-{name}.png"
-            await self.page.screenshot(path=path, animations="disabled", caret="hide")
-            assert path.stat().st_size <= PICTURE_BYTES_MAX
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def operator(browser: Browser, stage: Stage) -> AsyncIterator[Open]:
     """A function that opens the console for somebody. In the end no browser may have complained."""
@@ -159,36 +89,13 @@ async def operator(browser: Browser, stage: Stage) -> AsyncIterator[Open]:
         async def open_console(
             *, scheme: Scheme = "light", size: tuple[int, int] = DESK, fragment: str = f"#token={TOKEN}"
         ) -> Operator:
-            page = await stack.enter_async_context(_page(browser, scheme, size))
-            someone = Operator(page, stage, [])
-            page.on("pageerror", lambda error: someone.complaints.append(str(error)))
-            page.on("console", lambda message: _note(someone.complaints, message))
+            someone = await stack.enter_async_context(before(browser, stage, scheme=scheme, size=size))
             opened.append(someone)
-            await page.goto(stage.console + fragment)
+            await someone.page.goto(stage.console + fragment)
             return someone
 
         yield open_console
         assert [complaint for someone in opened for complaint in someone.complaints] == []
-
-
-@asynccontextmanager
-async def _page(browser: Browser, scheme: Scheme, size: tuple[int, int]) -> AsyncIterator[Page]:
-    context = await browser.new_context(
-        color_scheme=scheme,
-        viewport={"width": size[0], "height": size[1]},
-        timezone_id="UTC",
-        reduced_motion="reduce",
-    )
-    context.set_default_timeout(MILLISECONDS_MAX)
-    try:
-        yield await context.new_page()
-    finally:
-        await context.close()
-
-
-def _note(complaints: list[str], message: ConsoleMessage) -> None:
-    if message.type in ("error", "warning"):
-        complaints.append(f"{message.text} {message.location}")
 
 
 async def test_signing_in(operator: Open) -> None:

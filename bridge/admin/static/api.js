@@ -29,6 +29,7 @@ class Session extends EventTarget {
   }
 
   signOut() {
+    if (!this.token) return; // Several requests are refused at once.
     sessionStorage.removeItem(TOKEN_KEY);
     this.dispatchEvent(new Event("unauthorized"));
   }

@@ -114,10 +114,15 @@ export function chart({ title, format, steps, least, signal, lines, stacked = fa
     body.replaceChildren(...rows.map(({ row }) => row));
   }
 
-  new ResizeObserver(() => plot?.setSize({ width: Math.max(120, canvas.clientWidth), height: HEIGHT_PIXELS })).observe(canvas);
+  const resizing = new ResizeObserver(() => plot?.setSize({ width: Math.max(120, canvas.clientWidth), height: HEIGHT_PIXELS }));
+  resizing.observe(canvas);
   document.addEventListener("theme", () => plot && build(), { signal });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot && build(), { signal });
-  signal.addEventListener("abort", () => plot?.destroy());
+  signal.addEventListener("abort", () => {
+    resizing.disconnect();
+    plot?.destroy();
+    plot = null;
+  });
 
   return {
     element,

@@ -32,9 +32,18 @@ function begin() {
 function takeToken() {
   const found = /^#token=(.+)$/.exec(location.hash);
   if (!found) return false;
-  session.signIn(decodeURIComponent(found[1]));
+  session.signIn(decoded(found[1]));
   history.replaceState(null, "", location.pathname);
   return true;
+}
+
+/** Undo what an address does to text; text that no address has done is left as it is. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 async function enter() {
@@ -110,7 +119,7 @@ function route({ moved }) {
   const place = h("div.view", { data: { view: view.path } });
   const tools = h("div.row");
   put(main, h("header.view-head", {}, h("div", {}, heading, h("p.hint", {}, view.about)), tools), place);
-  view.mount(place, { tools, signal: mounted.signal, overview: () => overview, argument: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query) });
+  view.mount(place, { tools, signal: mounted.signal, overview: () => overview, argument: decoded(rest.join("/")), query: new URLSearchParams(query) });
   if (moved) heading.focus({ preventScroll: true }); // So that a screen reader says where we are.
   window.scrollTo(0, 0);
 }
