@@ -10,6 +10,7 @@ import structlog
 
 from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
+from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.link import RETRYABLE, Connection, is_open, unless
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
@@ -97,6 +98,7 @@ class DomainConsumer:
                     finally:
                         steady.cancel()
             except RETRYABLE as exc:
+                obey_cancellation()
                 self._trouble = f"{type(exc).__name__}: {exc}"
                 if not is_open(connection):
                     return  # The link makes a new one and calls again.

@@ -28,7 +28,7 @@ from aio_pika.abc import AbstractExchange
 
 from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
-from bridge.amqp.faults import SourceLostError, honest
+from bridge.amqp.faults import SourceLostError, honest, obey_cancellation
 from bridge.amqp.link import RETRYABLE, Channel, Connection, first_reason, is_open
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Names
@@ -241,6 +241,7 @@ class Presence:
                 status = Status(node=self._status(), every_seconds=every_seconds)
                 # For as long as it takes: under an alarm the broker takes nothing, and is no worse for it.
                 await post.tell(status, seconds_max=STATUS_LIFE_SECONDS)
+                obey_cancellation()
                 self._unheard += 1
             if self._unheard > UNHEARD_MAX:
                 raise SourceLostError(f"this node does not hear itself over {self._names.nodes}")

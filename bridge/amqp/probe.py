@@ -10,6 +10,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from bridge.amqp.channels import channel_on
 from bridge.amqp.consumer import DomainConsumer
+from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.link import RETRYABLE, Channel, Connection
 from bridge.amqp.topology import Topology
 from bridge.amqp.witness import Finding, look
@@ -56,6 +57,7 @@ class Probe:
                 await self._vouch(connection)
         except RETRYABLE as exc:
             trouble, missing = f"{type(exc).__name__}: {exc}", isinstance(exc, ChannelNotFoundEntity)
+        obey_cancellation()
         if trouble:
             log.warning("amqp.probe_failed", reason=trouble)
         self._trouble = trouble
