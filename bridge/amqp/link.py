@@ -130,7 +130,6 @@ class Link:
         helpers: Sequence[Work] = (),
         stats: Stats,
         reader: Reader = "bulk",
-        backoff_seconds_max: float = BACKOFF_SECONDS_MAX,
     ) -> None:
         """`url` is an AMQP URI (https://www.rabbitmq.com/docs/uri-spec); it may hold a password."""
         self._url = url
@@ -139,7 +138,6 @@ class Link:
         self._helpers = helpers
         self._stats = stats
         self._reader: Reader = reader
-        self._backoff_seconds_max = backoff_seconds_max
         self._connection: Connection | None = None  # Set while there is one, closed or not.
         self._trouble = "not connected yet"
         self._stopping = asyncio.Event()
@@ -151,7 +149,7 @@ class Link:
 
     async def run(self) -> None:
         """Keep connected and working until all works are done after `stop`, or until cancelled."""
-        backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=self._backoff_seconds_max)
+        backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while not self._stopping.is_set():
             try:
                 await self._one_connection(backoff)
