@@ -450,8 +450,8 @@ async def reader(operator: Operator, path: str = "tail") -> AsyncIterator[asynci
         outgoing.transport.abort()
 
 
-async def test_a_slow_reader(operator: Operator, bus: Bus) -> None:
-    """Who takes nothing of the tail for a while is told how much was left out, and nobody waits for it."""
+async def test_more_than_the_tail_shows(operator: Operator, bus: Bus) -> None:
+    """Of a burst the tail shows a part, and says how many were left out: together they are all."""
     user = fresh("user")
     async with operator.stream(f"tail?user={user}") as stream:
         for _ in range(600):

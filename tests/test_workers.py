@@ -131,6 +131,8 @@ async def test_the_console_is_of_one_worker_and_knows_all(workers: tuple[Cluster
             nodes = (await response.json())["nodes"]
         async with stranger.get("api/overview") as refused, console.post("api/explain", data="[") as bad:
             assert (refused.status, bad.status) == (401, 400)
+        async with console.post("api/explain", data="x" * 70_000) as large:
+            assert (large.status, (await large.json())["error"]["code"]) == (413, "too_large")
         async with console.get("api/samples") as stream:
             assert await stream.content.readline() == b"event: history\n"
 

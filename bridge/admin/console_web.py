@@ -181,7 +181,7 @@ def guarded_by(guard: Guard) -> Middleware:
         except BusUnavailableError as exc:
             return ApiError(503, "bus_unavailable", str(exc)).response()
         except web.HTTPException as exc:
-            return _of_http(exc, request)
+            return of_http(exc, request)
         except (ConnectionError, TimeoutError):
             raise  # The client is gone; there is nobody to tell.
         except Exception as exc:  # noqa: BLE001 - whatever it is, the node goes on
@@ -192,7 +192,7 @@ def guarded_by(guard: Guard) -> Middleware:
     return guarded
 
 
-def _of_http(exc: web.HTTPException, request: web.Request) -> web.StreamResponse:
+def of_http(exc: web.HTTPException, request: web.Request) -> web.StreamResponse:
     """Give aiohttp's own errors our shape."""
     if exc.status < web.HTTPBadRequest.status_code:
         raise exc

@@ -16,7 +16,7 @@ from yarl import URL
 
 from bridge.admin.console import PREFIX
 from bridge.admin.console_streams import send
-from bridge.admin.console_web import ApiError
+from bridge.admin.console_web import HEADERS, ApiError, of_http
 
 CONNECT_SECONDS_MAX = 2.0
 READ_SECONDS_MAX = 60.0  # Above what an errand on the bus takes, and the silence of a stream.
@@ -47,7 +47,10 @@ class HandedOn:
         app.router.add_route("*", PREFIX + "/{rest:.*}", self._hand_on)
 
     async def _hand_on(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except web.HTTPException as exc:
+            return of_http(exc, request)
         for worker in sorted(self._sockets, key=lambda name: (name != self._worker, name)):
             try:
                 return await self._ask(worker, request, body)
@@ -55,7 +58,9 @@ class HandedOn:
                 continue  # It has not got the request.
             except aiohttp.ClientError:
                 break
-        return ApiError(503, "no_worker", "no worker answers; see /readyz, and try again").response()
+        response = ApiError(503, "no_worker", "no worker answers; see /readyz, and try again").response()
+        response.headers.update(HEADERS)
+        return response
 
     async def _ask(self, worker: str, request: web.Request, body: bytes) -> web.StreamResponse:
         timeout = aiohttp.ClientTimeout(
