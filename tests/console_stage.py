@@ -131,8 +131,7 @@ async def on_stage(broker: SharedBroker) -> AsyncIterator[Stage]:
         if broker.given:
             stack.push_async_callback(prefix.delete_all, broker.url)
         stack.push_async_callback(cluster.stop)
-        for _ in range(NODES):
-            await cluster.add()
+        await asyncio.gather(*(cluster.add() for _ in range(NODES)))
         connection = await connect(broker.url, "stage")
         stack.push_async_callback(connection.close)
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, Route, async_playwright, expect
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError
 
@@ -47,7 +47,7 @@ VIEWS = {
     "Publish": "p",
 }
 SHIFT_MAX = 0.05
-EVENTS_MANY = 800  # More than a turn of the stream has, and than the page keeps.
+EVENTS_MANY = 400  # More than the page keeps.
 HOSTILE = '"><img src=x onerror="document.title=1">'
 
 Open: TypeAlias = Callable[..., Awaitable[Operator]]
@@ -244,17 +244,25 @@ async def test_every_form(operator: Open) -> None:
 
 
 async def test_tail_is_bounded(operator: Open) -> None:
-    """However much comes, the tail keeps 300 rows, and counts what it had to leave out."""
+    """However much comes, the tail keeps 300 rows, and counts what the bridge left out."""
     someone = await operator()
+    # How much a bridge leaves out depends on the machine, so here the answer is ours.
+    await someone.page.route("**/api/tail*", _too_much)
     await someone.go("Live tail")
-    await expect(someone.page.locator("main [role=status]")).to_contain_text("Live")
-    event = {"userId": "u-many", "deviceId": "d7"}
 
-    await asyncio.gather(*(someone.stage.publish("device.started", event) for _ in range(EVENTS_MANY)))
-
-    await expect(someone.page.get_by_text("the newest 300 are shown")).to_be_visible()
-    await expect(someone.page.get_by_text("left out because this page was too slow")).to_be_visible()
+    status = someone.page.locator("main [role=status]")
+    await expect(status).to_contain_text("the newest 300 are shown")
+    await expect(status).to_contain_text("were left out")
     await expect(someone.rows("Events")).to_have_count(300)
+
+
+async def _too_much(route: Route) -> None:
+    rest = {"id": "e", "type": "t", "version": 1, "domain": "d", "rooms": [], "timestamp": now(), "data": {}}
+    entries = [
+        f"event: entry\ndata: {json.dumps({'offset': offset, **rest})}\n\n" for offset in range(EVENTS_MANY)
+    ]
+    body = "".join(entries) + 'event: gap\ndata: {"missed":7}\n\n'
+    await route.fulfill(status=200, content_type="text/event-stream", body=body)
 
 
 async def test_resting(operator: Open) -> None:

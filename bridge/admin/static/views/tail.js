@@ -39,7 +39,7 @@ export function mount(place, { signal, query }) {
     const parts = [{ connecting: "Connecting …", open: paused ? "Paused" : "Live", lost: refusal || "The connection is lost; trying again" }[state]];
     if (paused) parts.push(`${count(waiting.length)}${waiting.length >= WAITING_MAX ? " or more" : ""} have come since`);
     if (entries.length) parts.push(entries.length >= ROWS_MAX ? `the newest ${count(ROWS_MAX)} are shown` : `${count(entries.length)} shown`);
-    if (missed) parts.push(`${count(missed)} were left out because this page was too slow`);
+    if (missed) parts.push(`${count(missed)} were left out, as too many came at once`);
     say(status, `${parts.join("; ")}.`);
   }
 
