@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import structlog
 
-from bridge.admin.metrics import BridgeCollector, DomainGauge, NodeGauges
+from bridge.admin.metrics import BridgeCollector
 from bridge.admin.server import AdminServer
 from bridge.amqp.burial import Burial
 from bridge.amqp.consumer import DomainConsumer, Work as ConsumerWork
@@ -28,6 +28,7 @@ from bridge.amqp.source import StockSource
 from bridge.amqp.stream import StreamLog
 from bridge.amqp.topology import Names, Topology
 from bridge.ceilings import ceilings_of
+from bridge.console import console_of
 from bridge.core.catalogue import RESERVED_NAMES, UNROUTED, Catalogue, Domain
 from bridge.core.commands import Unread
 from bridge.core.dedupe import Once
@@ -54,6 +55,7 @@ from bridge.storage import store_rules_of
 from bridge.store.memory_feed import MemoryFeed
 from bridge.store.store import Store
 from bridge.tracing import Tracing
+from bridge.view import View
 from bridge.ws.address import Proxies
 from bridge.ws.connection import Connection as Socket
 from bridge.ws.desk import Sources
@@ -192,8 +194,28 @@ class Bridge:
             watching.append(self._stream.tail)
         self._watch_link = Link(url, f"{prefix} watch", works=watching, stats=self.stats, reader=reader)
         self._sockets = self._socket_server()
-        self._admin = AdminServer(health=self.health, collector=BridgeCollector(self.stats, self._gauges))
         self._draining = False
+        view = View(
+            self.stats,
+            self.hub,
+            self.window,
+            self._once,
+            self.revocations,
+            self._sockets,
+            self._consumers,
+            self._ingests,
+            self._ceilings,
+            settings.event_log.kind,
+            ready=lambda: self.ready,
+        )
+        self._console = console_of(
+            settings, self.catalogue, self._names, view, health=self.health, draining=lambda: self._draining
+        )
+        self._admin = AdminServer(
+            health=self.health,
+            collector=BridgeCollector(self.stats, view.gauges),
+            console=self._console.add_to,
+        )
 
     def health(self) -> list[Health]:
         """Tell how every part is; the node is ready when all are well."""
@@ -213,6 +235,7 @@ class Bridge:
             *(self._store.health() if self._store is not None else ()),
             *(consumer.health() for consumer in self._consumers),
             *held_up,
+            *self._console.health(),
         ]
 
     @property
@@ -248,6 +271,7 @@ class Bridge:
                     tasks.create_task(self._sockets.keep_alive()),
                     tasks.create_task(watch_lag(self.stats.loop_lag_seconds)),
                     *([tasks.create_task(self._tls.watch())] if self._tls else []),
+                    *map(tasks.create_task, self._console.works()),
                 ]
                 yield Ports(public_port, admin_port)
                 await self._drain(ingest)
@@ -273,6 +297,7 @@ class Bridge:
             ),
             self._tracing.stop(seconds_max=seconds_max),
         )
+        await self._console.leave()
 
     def _restart_sockets(self) -> None:
         """Let every client come back: the log began anew, and none can know what it missed."""
@@ -343,34 +368,6 @@ class Bridge:
             proxies=Proxies(ws.trusted_proxies, header=ws.forwarded_header),
             compress_bytes_min=ws.compress_bytes_min if ws.compression else None,
             event_frame=frame_of(settings),
-        )
-
-    def _gauges(self) -> NodeGauges:
-        now = time.time()
-        connections = self._sockets.connections
-        return NodeGauges(
-            sockets=len(connections),
-            users=self._sockets.users,
-            rooms=len(self.hub),
-            outbox_frames=sum(len(connection.outbox) for connection in connections),
-            outbox_bytes=self._sockets.pool.bytes_held,
-            log_offset=self.window.head,
-            window_entries=len(self.window),
-            window_bytes=self.window.bytes_held,
-            dedupe_keys=len(self._once),
-            revocations=len(self.revocations),
-            sockets_waiting=len(self._sockets.desk),
-            ready=self.ready,
-            domains=tuple(
-                DomainGauge(
-                    consumer.domain.name,
-                    consumer.attached,
-                    consumer.consumers,
-                    consumer.waiting,
-                    max(0.0, now - consumer.oldest_unacked_at) if consumer.oldest_unacked_at else 0.0,
-                )
-                for consumer in self._consumers
-            ),
         )
 
 

@@ -1,4 +1,4 @@
-"""What groups of settings are made of, and the groups of the public port, of storms and of the database."""
+"""What groups of settings are made of, and the groups of the two ports, of storms and of the database."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from bridge.core.origins import Origin
 from bridge.core.rooms import parse_room
 
 HOST_CHARACTERS_MAX = 253  # RFC 1035 section 2.3.4, as text.
+TOKEN_CHARACTERS_MIN, TOKEN_CHARACTERS_MAX = 16, 512
+EXAMPLE_WORDS = ("changeme", "yoursecret", "example", "replaceme", "secretkey", "supersecret", "mysecret")
+_TOKEN = re.compile(f"[!-~]{{{TOKEN_CHARACTERS_MIN},{TOKEN_CHARACTERS_MAX}}}")
+_GENERATE = "generate one: openssl rand -hex 32"
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -42,6 +46,12 @@ def is_host(text: str) -> bool:
         labels = text.removesuffix(".").split(".")
         return len(text) <= HOST_CHARACTERS_MAX and all(_LABEL.fullmatch(label) for label in labels)
     return True
+
+
+def is_example(secret: str) -> bool:
+    """Tell whether a secret looks like one that stands in a manual."""
+    letters = "".join(filter(str.isalnum, secret.lower()))
+    return any(word in letters for word in EXAMPLE_WORDS)
 
 
 def _checked_host(text: str) -> str:
@@ -139,6 +149,28 @@ class Ws(PrintableSection):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together: set both or neither")
         return self
+
+
+class Admin(PrintableSection):
+    """The operator port. Without a token it has no console."""
+
+    host: Host = "127.0.0.1"
+    port: int = Field(default=8081, ge=0, le=65_535)
+    socket: Path | None = None
+    token: SecretStr | None = None
+
+    @field_validator("token")
+    @classmethod
+    def _is_a_token(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else None
+        if text is not None and is_example(text):
+            raise ValueError(f"is an example, known to everybody; {_GENERATE}")
+        if text is not None and not _TOKEN.fullmatch(text):
+            raise ValueError(
+                f"must have {TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX} characters of ASCII, "
+                f"without spaces, since it travels in a header; {_GENERATE}"
+            )
+        return value
 
 
 class Access(Section):

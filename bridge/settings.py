@@ -30,9 +30,9 @@ from bridge.core.rooms import parse_room
 from bridge.core.tables import DomainTable
 from bridge.sections import (
     Access,
+    Admin,
     Database,
     Grants,
-    Host,
     Inbox,
     PrintableSection,
     Section,
@@ -41,6 +41,7 @@ from bridge.sections import (
     Users,
     Words,
     Ws,
+    is_example,
     is_host,
     without_database,
 )
@@ -58,7 +59,6 @@ CUSTOMARY: dict[str, tuple[str, ...]] = {
     "DATABASE_URL": ("database", "url"),
 }
 SHORT_TEXT_BYTES_MAX = 255  # AMQP 0-9-1 section 4.2.5.3.
-EXAMPLE_WORDS = ("changeme", "yoursecret", "example", "replaceme", "secretkey", "supersecret", "mysecret")
 _ADVICE = {  # By pydantic's type of error.
     "extra_forbidden": "there is no such setting; remove it or correct its name",
     "missing": "is not set and has no default; set {names}",
@@ -206,9 +206,8 @@ class Auth(Section):
 
 def secret_problem(text: str, algorithm: str) -> str:
     """Say why a secret is not fit to sign with this algorithm, and what to do; empty if it is."""
-    letters = "".join(filter(str.isalnum, text.lower()))
     bytes_min = SECRET_BYTES_MIN[algorithm]
-    if any(word in letters for word in EXAMPLE_WORDS):
+    if is_example(text):
         return f"is an example, known to everybody; generate one: openssl rand -hex {bytes_min}"
     if len(text.encode()) < bytes_min:
         return f"is shorter than {bytes_min} bytes; generate one: openssl rand -hex {bytes_min}"
@@ -220,14 +219,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-class Admin(PrintableSection):
-    """The operator port."""
-
-    host: Host = "127.0.0.1"
-    port: int = Field(default=8081, ge=0, le=65_535)
-    socket: Path | None = None
 
 
 class Shutdown(Section):

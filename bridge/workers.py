@@ -21,6 +21,8 @@ from typing import Self
 
 import structlog
 
+from bridge.admin.console import add_notice
+from bridge.admin.handed_on import HandedOn
 from bridge.admin.merged import MergedCollector, ask
 from bridge.admin.server import AdminServer
 from bridge.core.backoff import Backoff
@@ -51,7 +53,10 @@ class Workers:
     async def run(self) -> None:
         """Run until `stop`. Raises OSError when a port cannot be had."""
         settings = self._settings
-        admin = AdminServer(health=self._health, collector=self._collector, refresh=self._refresh)
+        console = HandedOn(self._sockets).add_to if settings.admin.token is not None else add_notice
+        admin = AdminServer(
+            health=self._health, collector=self._collector, refresh=self._refresh, console=console
+        )
         with (
             TemporaryDirectory(prefix="bridge-") as folder,
             _ReservedPort(settings.ws.host, settings.ws.port) as port,

@@ -1,7 +1,7 @@
 """The folder .run: what `make run` keeps, and what it tells other terminals.
 
 - `lock` is held while a bridge runs here.
-- `secret` is the JWT secret, kept so that tokens outlive a restart.
+- `secret` is the JWT secret, kept so that tokens outlive a restart, and `admin-token` the operators' token.
 - `env` has the settings of the running bridge as shell variables; it is there only while the bridge runs.
 - `rabbitmq/` has the data and the log of a private RabbitMQ node, kept too.
 """
@@ -57,7 +57,14 @@ class RunFolder:
 
     def secret(self) -> str:
         """Return this checkout's JWT secret, made the first time."""
-        path = self.path / "secret"
+        return self._kept("secret")
+
+    def admin_token(self) -> str:
+        """Return this checkout's token for the operators' console, made the first time."""
+        return self._kept("admin-token")
+
+    def _kept(self, name: str) -> str:
+        path = self.path / name
         with contextlib.suppress(FileNotFoundError):
             return path.read_text().strip()
         secret = secrets.token_hex(SECRET_BYTES)

@@ -112,6 +112,7 @@ def _settings(folder: RunFolder, url: str) -> dict[str, str]:
         "JWT_SECRET": os.environ.get("JWT_SECRET") or folder.secret(),
         "BRIDGE_WS__PORT": public,
         "BRIDGE_ADMIN__PORT": operator,
+        "BRIDGE_ADMIN__TOKEN": os.environ.get("BRIDGE_ADMIN__TOKEN") or folder.admin_token(),
     }
 
 
@@ -179,6 +180,7 @@ def _banner(settings: Mapping[str, str], token: str) -> str:
   socket     {socket}
   operators  {operator}/readyz
              {operator}/metrics
+  console    {operator}/console/#token={settings["BRIDGE_ADMIN__TOKEN"]}
   a token for the user {SAMPLE_USER}:
 {token}
 

@@ -48,7 +48,7 @@ class Prefix(str):
         prefix = super().__new__(cls, f"test-{uuid4().hex[:12]}")
         queues = (*(domain.name for domain in domains()), "unrouted", "dead", "log")
         prefix.queues = {f"{prefix}.{name}" for name in queues}
-        prefix.exchanges = {f"{prefix}.{name}" for name in ("events", "in", "unrouted")}
+        prefix.exchanges = {f"{prefix}.{name}" for name in ("events", "in", "unrouted", "nodes")}
         return prefix
 
     async def delete_all(self, url: str) -> None:

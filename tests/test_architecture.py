@@ -34,6 +34,8 @@ ARROWS: dict[str, set[str]] = {
     "collector": set(),
     "lag": {"core"},
     "workers": {"core", "settings", "admin"},
+    "view": {"core", "admin", "amqp", "ws", "ingest"},
+    "console": {"core", "settings", "view", "admin", "amqp"},
     "app": {
         "core",
         "consumers",
@@ -46,6 +48,8 @@ ARROWS: dict[str, set[str]] = {
         "tracing",
         "lag",
         "logs",
+        "view",
+        "console",
         *EDGES,
         *PIPELINE,
     },

@@ -14,8 +14,8 @@ import pytest
 from jsonschema import Draft7Validator
 
 from bridge import __version__
-from bridge.cli.common import judge
 from bridge.core.asyncapi import Deployment, asyncapi_of
+from bridge.core.by_hand import judge
 from bridge.core.catalogue import UNROUTED, Catalogue, Domain
 from bridge.core.delivery import Delivery
 from bridge.core.describe import key_of

@@ -40,6 +40,7 @@ NOT_IN_THE_FILE = {
     *CUSTOMARY.values(),
     ("ws", "reuse_port"),
     ("admin", "socket"),
+    ("admin", "token"),
     ("ingest", "unknown"),
     ("domain",),
     ("users", "query"),

@@ -56,7 +56,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_is_whole(wheel: Path) -> None:
-    """Every module, every SQL statement, the mark of typed code and the licence are in the wheel."""
+    """Modules, SQL statements, the console's page, the mark of typed code and the licence are in it."""
     contents = set(zipfile.ZipFile(wheel).namelist())
 
     modules = {
@@ -65,7 +65,14 @@ def test_wheel_is_whole(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*.py")
     }
     statements = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bridge").rglob("*.sql")}
+    page = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "bridge" / "admin" / "static").rglob("*")
+        if path.is_file()
+    }
     assert modules <= contents
+    assert "bridge/admin/static/index.html" in page
+    assert page <= contents
     assert statements
     assert statements <= contents
     assert "bridge/py.typed" in contents

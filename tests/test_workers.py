@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator
 
@@ -17,6 +18,7 @@ from tests.chaos.publisher import NumberedPublisher
 from tests.servers import Prefix, SharedBroker
 
 WORKERS = 2
+TOKEN = secrets.token_hex(32)
 
 
 class WorkersProcess(NodeProcess):
@@ -29,7 +31,7 @@ class WorkersProcess(NodeProcess):
 @pytest.fixture
 async def workers(rabbitmq: SharedBroker, prefix: Prefix) -> AsyncIterator[tuple[Cluster, NodeProcess]]:
     """Two workers behind one port, ready."""
-    cluster = Cluster(rabbitmq.url, str(prefix))
+    cluster = Cluster(rabbitmq.url, str(prefix), settings={"BRIDGE_ADMIN__TOKEN": TOKEN})
     process = WorkersProcess("workers", cluster.environment)
     cluster.nodes.append(process)
     await process.start()
@@ -74,18 +76,68 @@ async def test_every_worker_serves_and_one_port_answers_for_all(
 
 
 async def test_a_worker_that_dies_is_started_again(workers: tuple[Cluster, NodeProcess]) -> None:
-    """After kill -9 of a worker another takes its place, and /readyz is well again."""
+    """After kill -9 of a worker another takes its place, and /readyz is well again.
+
+    The console goes on at once: it is handed on to a worker that lives.
+    """
     _, process = workers
     first = worker_pids(process)
+    async with console_of(process, TOKEN) as console:
+        before = await (await console.get("api/overview")).json()
+        # Their names end in their pids; the console is of the worker that answered first.
+        dying = int(before["node"]["name"].rpartition(":")[2])
 
-    os.kill(first[0], signal.SIGKILL)
+        os.kill(dying, signal.SIGKILL)
+
+        after = await console.get("api/overview")
+        assert (after.status, (await after.json())["node"]["id"] != before["node"]["id"]) == (200, True)
 
     async def replaced() -> bool:
         return len(worker_pids(process)) > WORKERS
 
     await eventually(replaced, seconds=20, what="a new worker")
     await process.ready()
-    assert first[0] not in worker_pids(process)[WORKERS:]
+    assert dying in first
+    assert dying not in worker_pids(process)[WORKERS:]
+
+
+def console_of(process: NodeProcess, token: str) -> aiohttp.ClientSession:
+    """Return a session with the console of the group."""
+    return aiohttp.ClientSession(
+        f"http://127.0.0.1:{process.admin_port}/console/", headers={"Authorization": f"Bearer {token}"}
+    )
+
+
+async def test_the_console_is_of_one_worker_and_knows_all(workers: tuple[Cluster, NodeProcess]) -> None:
+    """Page, API and streams come through the one operator port, and tell of the sockets on every worker."""
+    _, process = workers
+    async with (
+        asyncio.timeout(30),
+        connect(process.url, additional_headers={"Authorization": f"Bearer {token('u0')}"}),
+        connect(process.url, additional_headers={"Authorization": f"Bearer {token('u0')}"}),
+        console_of(process, TOKEN) as console,
+        console_of(process, TOKEN[:-1]) as stranger,
+    ):
+
+        async def all_known() -> bool:
+            async with console.get("api/nodes") as response:
+                return len((await response.json())["nodes"]) == WORKERS
+
+        await eventually(all_known, seconds=20, what="the workers to know of each other")
+        async with console.get("") as page, console.get("index.html", headers={"If-None-Match": "*"}) as same:
+            assert (page.status, same.status) == (200, 304)
+            assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        async with console.get("api/users/u0") as response:
+            nodes = (await response.json())["nodes"]
+        async with stranger.get("api/overview") as refused, console.post("api/explain", data="[") as bad:
+            assert (refused.status, bad.status) == (401, 400)
+        async with console.post("api/explain", data="x" * 70_000) as large:
+            assert (large.status, (await large.json())["error"]["code"]) == (413, "too_large")
+        async with console.get("api/samples") as stream:
+            assert await stream.content.readline() == b"event: history\n"
+
+    assert [node["answered"] for node in nodes] == [True] * WORKERS
+    assert sum(len(node["sockets"]) for node in nodes) == 2
 
 
 async def test_a_signal_ends_every_worker(workers: tuple[Cluster, NodeProcess]) -> None:

@@ -90,7 +90,7 @@ class Gateway:
         """Consume no longer."""
         self._gate.reached.clear()
         self._gate.open.clear()
-        self._consumer.doubt()
+        self._consumer.doubt("measuring what comes after")
         await self._gate.reached.wait()
         return {"attached": False}
 

@@ -1,1 +1,1 @@
-"""The operator port: health and metrics. Only this package imports aiohttp and prometheus_client."""
+"""The operator port: health, metrics, console. Only this package imports aiohttp and prometheus_client."""

@@ -156,6 +156,7 @@ class BridgeCollector(Collector):
             ("bridge_handshakes_refused", "Upgrades refused.", "status", stats.handshakes_refused),
             ("bridge_tokens_rejected", "Tokens rejected.", "reason", stats.tokens_rejected),
             ("bridge_inbox_items", "Items of inboxes.", "outcome", stats.inbox_items),
+            ("bridge_node_messages_ignored", "From nodes.", "reason", stats.node_messages_ignored),
         ):
             family = CounterMetricFamily(name, text, labels=(label,))
             for key, count in counter.items():

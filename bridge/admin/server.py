@@ -1,4 +1,4 @@
-"""The operator port: /livez, /readyz, /metrics."""
+"""The operator port: /livez, /readyz, /metrics, /console."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from bridge.admin.console import AddTo, add_notice
+from bridge.admin.console_web import BODY_BYTES_MAX
 from bridge.core.health import Health, is_ready
 
 log = structlog.get_logger()
@@ -27,13 +29,17 @@ class AdminServer:
         health: Callable[[], Sequence[Health]],
         collector: Collector,
         refresh: Callable[[], Awaitable[None]] | None = None,
+        console: AddTo = add_notice,
     ) -> None:
-        """`health` and `collector` are asked at each request, after `refresh` if there is one."""
+        """`health` and `collector` are asked at each request, after `refresh` if there is one.
+
+        `console` adds what is to be below /console.
+        """
         self._health = health
         self._refresh = refresh
         self._registry = CollectorRegistry()
         self._registry.register(collector)
-        app = web.Application()
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.add_routes(
             [
                 web.get("/livez", self._livez),
@@ -41,6 +47,7 @@ class AdminServer:
                 web.get("/metrics", self._metrics),
             ]
         )
+        console(app)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     async def start(self, host: str, port: int, socket: Path | None = None) -> int:

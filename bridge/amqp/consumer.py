@@ -10,9 +10,11 @@ import structlog
 
 from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
+from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.link import RETRYABLE, Connection, is_open, unless
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
+from bridge.amqp.witness import Witness
 from bridge.core.backoff import Backoff
 from bridge.core.catalogue import Domain
 from bridge.core.health import Health
@@ -51,6 +53,7 @@ class DomainConsumer:
         """
         self.domain = domain
         self.queue_name = topology.names.queue(domain)
+        self.witness = Witness(self.queue_name, topology.names.witness(domain))
         self.waiting: int | None = None
         self.consumers: int | None = None
         self._topology = topology
@@ -95,6 +98,7 @@ class DomainConsumer:
                     finally:
                         steady.cancel()
             except RETRYABLE as exc:
+                obey_cancellation()
                 self._trouble = f"{type(exc).__name__}: {exc}"
                 if not is_open(connection):
                     return  # The link makes a new one and calls again.
@@ -113,10 +117,10 @@ class DomainConsumer:
         if self._source is not None:
             self._source.stop()
 
-    def doubt(self) -> None:
-        """Attach anew, because the broker does not know our consumer."""
+    def doubt(self, reason: str) -> None:
+        """Attach anew, because nothing may reach our consumer."""
         if self._source is not None:
-            self._source.lose("the broker does not know the consumer")
+            self._source.lose(reason)
 
     @asynccontextmanager
     async def _attached(self, connection: Connection) -> AsyncIterator[StockSource]:
@@ -124,6 +128,7 @@ class DomainConsumer:
         async with channel_on(connection, confirms=True) as channel:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self._topology.declare(channel)
+                await self.witness.attaching(connection)
                 source = source_on(connection, channel, self.queue_name, prefetch=self._prefetch)
                 await source.start()
             self._source = source

@@ -17,6 +17,8 @@ from bridge.amqp.topology import Names
 
 ID_CHARACTERS = 12
 GET_SECONDS_MAX = 10.0
+NOT_THE_PUBLISHERS = (HEADER_PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count")
+"""How the headers begin that the bridge and the broker have added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,25 @@ class DeadLetter:
     original: AbstractIncomingMessage
 
 
+class Letters:
+    """The dead letters of one look, to be iterated over once. `total` is how many were in the queue."""
+
+    def __init__(self, waiting: asyncio.Queue[AbstractIncomingMessage], count: int, total: int) -> None:
+        """Expect `count` letters to come into `waiting`."""
+        self._waiting = waiting
+        self._count = count
+        self.total = total
+
+    async def __aiter__(self) -> AsyncIterator[DeadLetter]:
+        for _ in range(self._count):
+            try:
+                yield _letter(await asyncio.wait_for(self._waiting.get(), GET_SECONDS_MAX))
+            except TimeoutError:
+                return  # Somebody else was quicker.
+
+
 @asynccontextmanager
-async def browse(
-    connection: AbstractConnection, names: Names, *, letters_max: int
-) -> AsyncIterator[AsyncIterator[DeadLetter]]:
+async def browse(connection: AbstractConnection, names: Names, *, letters_max: int) -> AsyncIterator[Letters]:
     """Look at up to `letters_max` dead letters, oldest first; at none that comes in meanwhile.
 
     Those that are not acked meanwhile return to the queue when the context is left.
@@ -50,21 +67,15 @@ async def browse(
     try:
         queue = await channel.declare_queue(names.dead, passive=True)
         # What is replayed may be refused again: without an end to this look, for ever.
-        count = min(letters_max, queue.declaration_result.message_count or 0)
+        total = queue.declaration_result.message_count or 0
+        count = min(letters_max, total)
         waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         if count:
             # Not basic.get: what that has taken returns to a quorum queue in any order.
             await channel.set_qos(prefetch_count=count)
             await queue.consume(waiting.put)
 
-        async def letters() -> AsyncIterator[DeadLetter]:
-            for _ in range(count):
-                try:
-                    yield _letter(await asyncio.wait_for(waiting.get(), GET_SECONDS_MAX))
-                except TimeoutError:
-                    return  # Somebody else was quicker.
-
-        yield letters()
+        yield Letters(waiting, count, total)
     finally:
         await channel.close()
 
@@ -151,10 +162,7 @@ def _properties(letter: DeadLetter) -> dict[str, Any]:
     headers = {
         key: value
         for key, value in original.headers.items()
-        if key not in ROUTING_HEADERS
-        and not key.startswith(
-            (HEADER_PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count")
-        )
+        if key not in ROUTING_HEADERS and not key.startswith(NOT_THE_PUBLISHERS)
     }
     return {
         "headers": headers,

@@ -40,6 +40,7 @@ __all__ = [
     "Link",
     "Reader",
     "Work",
+    "close",
     "connect",
     "first_reason",
     "is_open",
@@ -186,7 +187,7 @@ class Link:
         finally:
             steady.cancel()
             self._connection = None
-            await _close(connection)
+            await close(connection)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not through a stop."""
@@ -205,13 +206,13 @@ async def _watch(connection: Connection) -> None:
     while is_open(connection):
         await asyncio.wait((gone,), timeout=PULSE_SECONDS)
         if is_open(connection) and not await _answers(connection):
-            await _close(connection)  # So that nobody tries to close channels politely.
+            await close(connection)  # So that nobody tries to close channels politely.
             raise ConnectionLostError(f"the broker did not answer within {PULSE_SECONDS_MAX:g} s")
     reason = gone.result() if gone.done() else None
     raise ConnectionLostError(f"the connection was closed{f': {reason}' if reason else ''}")
 
 
-async def _close(connection: Connection) -> None:
+async def close(connection: Connection) -> None:
     """Close a connection; one that does not answer is left to the heartbeat. Idempotent."""
     with contextlib.suppress(*RETRYABLE), honest():
         async with asyncio.timeout(CLOSE_SECONDS_MAX):

@@ -10,8 +10,10 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from bridge.amqp.channels import channel_on
 from bridge.amqp.consumer import DomainConsumer
+from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.link import RETRYABLE, Channel, Connection
 from bridge.amqp.topology import Topology
+from bridge.amqp.witness import Finding, look
 from bridge.core.health import Health
 from bridge.core.stats import Stats
 
@@ -45,10 +47,6 @@ class Probe:
             missing = await self._turn(connection, repair=turn % PROBES_PER_REPAIR == 0)
             if missing:
                 await self._turn(connection, repair=True)
-                # A queue that is deleted and made again at once can keep a consumer that nothing
-                # reaches, and the broker does not say so.
-                for consumer in self._consumers:
-                    consumer.doubt()
 
     async def _turn(self, connection: Connection, *, repair: bool) -> bool:
         """Look, and tell whether something is missing."""
@@ -58,8 +56,10 @@ class Probe:
                 if repair:
                     await self._topology.declare(channel)
                 await self._look(channel)
+                await self._vouch(connection)
         except RETRYABLE as exc:
             trouble, missing = f"{type(exc).__name__}: {exc}", isinstance(exc, ChannelNotFoundEntity)
+        obey_cancellation()
         if trouble:
             log.warning("amqp.probe_failed", reason=trouble)
         self._trouble = trouble
@@ -74,6 +74,24 @@ class Probe:
         for consumer in self._consumers:
             await _look_at(channel, consumer)
 
+    async def _vouch(self, connection: Connection) -> None:
+        """Have those consumers attach anew that may be attached to a queue which is no more."""
+        attached = {
+            consumer.witness: (consumer, consumer.witness.attachments)
+            for consumer in self._consumers
+            if consumer.attached
+        }
+        for witness, stands in (await look(connection, attached)).items():
+            consumer, attachments = attached[witness]
+            if witness.attachments != attachments or not consumer.attached:
+                continue  # What was seen says nothing about the consumer that is there now.
+            finding = witness.judge(stands=stands, now=asyncio.get_running_loop().time())
+            if finding is Finding.ATTACH_ANEW:
+                log.warning("amqp.queue_replaced", queue=consumer.queue_name)
+                consumer.doubt("the queue may be another one of the same name")
+            elif finding is Finding.SET_UP:
+                await witness.set_up(connection)
+
 
 async def _look_at(channel: Channel, consumer: DomainConsumer) -> None:
     attached_before = consumer.attached
@@ -82,4 +100,4 @@ async def _look_at(channel: Channel, consumer: DomainConsumer) -> None:
     consumer.waiting, consumer.consumers = result.message_count, result.consumer_count
     if attached_before and consumer.attached and not result.consumer_count:
         log.warning("amqp.consumer_unknown", queue=consumer.queue_name)
-        consumer.doubt()
+        consumer.doubt("the broker does not know the consumer")

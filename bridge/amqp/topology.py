@@ -59,9 +59,18 @@ class Names:
         """The stream that carries the event log."""
         return f"{self.prefix}.log"
 
+    @property
+    def nodes(self) -> str:
+        """The exchange over which nodes know of each other; begins the names of their queues there."""
+        return f"{self.prefix}.nodes"
+
     def queue(self, domain: Domain) -> str:
         """The queue of a domain."""
         return f"{self.prefix}.{domain.name}"
+
+    def witness(self, domain: Domain) -> str:
+        """The exchange that stands as long as this very queue does; see `witness.py`."""
+        return f"{self.prefix}.witness.{domain.name}"
 
 
 class Topology:

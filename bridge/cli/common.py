@@ -17,10 +17,7 @@ from bridge.amqp.link import CONNECT_ERRORS, RETRYABLE, Channel, Connection, con
 from bridge.amqp.publisher import Publisher, PublishFailedError
 from bridge.amqp.topology import Topology, TopologyError
 from bridge.app import catalogue_of, topology_of
-from bridge.core.catalogue import UNROUTED, Catalogue
-from bridge.core.delivery import Delivery
-from bridge.core.intake import Intake, Verdict
-from bridge.core.names import topic_matches
+from bridge.core.catalogue import Catalogue
 from bridge.settings import Settings, SettingsError, load
 
 T = TypeVar("T")
@@ -80,15 +77,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         fail(f"RabbitMQ: {type(exc).__name__}: {exc}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-
-
-def judge(catalogue: Catalogue, delivery: Delivery, *, body_bytes_max: int) -> Verdict:
-    """Judge a delivery as the bridge would: the domain whose queue it comes to does."""
-    domain = catalogue.domains[UNROUTED]
-    for bound in catalogue.domains.values():
-        if any(topic_matches(key, delivery.routing_key) for key in bound.binding_keys):
-            domain = bound
-    return Intake(catalogue, domain, body_bytes_max=body_bytes_max).judge(delivery)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import time
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from bridge.cli.common import bus, catalogue_or_exit, console, fail, judge, run, settings_or_exit
+from bridge.cli.common import bus, catalogue_or_exit, console, fail, run, settings_or_exit
 from bridge.cli.publish import send
+from bridge.core.by_hand import disconnection, judge
 from bridge.core.delivery import Delivery
 from bridge.core.event import iso_utc
 from bridge.core.revocation import ChangeKind
@@ -27,21 +26,13 @@ def disconnect(
 ) -> None:
     """Close a user's sockets on every node with 4403; tokens issued until now open nothing any more."""
     settings = settings_or_exit()
-    now = iso_utc(datetime.now(UTC))
-    payload = {"userId": user, "timestamp": now, "issuedBefore": now, "tokenId": token_id, "reason": reason}
-    given = {name: value for name, value in payload.items() if value is not None}
-    delivery = Delivery(
-        ChangeKind.SESSION_REVOKED.value,
-        json.dumps(given).encode(),
-        received_at=time.time(),
-        message_id=uuid4().hex,
-    )
-    catalogue = catalogue_or_exit(settings)
-    verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
+    now = datetime.now(UTC)
+    delivery = disconnection(user, token_id=token_id, reason=reason, now=now, message_id=uuid4().hex)
+    verdict = judge(catalogue_or_exit(settings), delivery, body_bytes_max=settings.ingest.body_bytes_max)
     if verdict.refused is not None:
         fail(f"The bridge would refuse this: {verdict.refused.message}")
     run(_publish(settings, delivery))
-    tokens = f"the token {token_id}" if token_id else f"every token issued before {now}"
+    tokens = f"the token {token_id}" if token_id else f"every token issued before {iso_utc(now)}"
     for line in (
         f"published {delivery.routing_key}, message_id {delivery.message_id}",
         f"  sockets of {user} with {tokens} are closed with 4403, on every node that runs",

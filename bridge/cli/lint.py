@@ -15,7 +15,8 @@ from typing import Annotated, TypeAlias
 import typer
 from pydantic.alias_generators import to_camel
 
-from bridge.cli.common import catalogue_or_exit, errors, exit_with_problems, judge, visible
+from bridge.cli.common import catalogue_or_exit, errors, exit_with_problems, visible
+from bridge.core.by_hand import judge
 from bridge.core.lint import Finding, Level, Linter, Report
 from bridge.settings import CONFIG_VARIABLE, Settings, SettingsError, load
 

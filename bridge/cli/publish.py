@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
 
-from bridge.cli.common import Bus, bus, catalogue_or_exit, console, errors, fail, judge, run, settings_or_exit
+from bridge.cli.common import Bus, bus, catalogue_or_exit, console, errors, fail, run, settings_or_exit
+from bridge.core.by_hand import event_by_hand, judge
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
-from bridge.core.event import iso_utc
 from bridge.settings import Settings
-
-SHORT_BYTES_MAX = 255  # Of a routing key and a message_id (AMQP 0-9-1 section 4.2.5.3).
 
 
 def publish(
@@ -37,11 +34,13 @@ def publish(
     """Publish one event to the exchange, after checking it as the bridge would."""
     settings = settings_or_exit()
     catalogue = catalogue_or_exit(settings)
-    body = json.dumps(_payload(catalogue, event_type, data, user=user, example=example)).encode()
-    delivery = Delivery(event_type, body, received_at=time.time(), message_id=message_id or uuid4().hex)
-    for what, text in (("TYPE", event_type), ("--message-id", delivery.message_id or "")):
-        if len(text.encode(errors="replace")) > SHORT_BYTES_MAX:
-            fail(f"{what} is longer than {SHORT_BYTES_MAX} bytes, which AMQP does not allow")
+    payload = _payload(catalogue, event_type, data, user=user, example=example)
+    try:
+        delivery = event_by_hand(
+            event_type, payload, now=datetime.now(UTC), message_id=message_id or uuid4().hex
+        )
+    except ValueError as exc:
+        fail(str(exc))
     verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
     if verdict.refused is not None and not force:
         fail(f"The bridge would refuse this: {verdict.refused.message}. Publish it anyway with --force.")
@@ -73,7 +72,6 @@ def _payload(
     payload |= given
     if user is not None:
         payload["userId"] = user
-    payload.setdefault("timestamp", iso_utc(datetime.now(UTC)))
     return payload
 
 

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape as escape_markup
 
 from bridge.amqp.source import StockSource
-from bridge.cli.common import bus, catalogue_or_exit, console, judge, run, settings_or_exit, visible
+from bridge.cli.common import bus, catalogue_or_exit, console, run, settings_or_exit, visible
+from bridge.core.by_hand import judge
 from bridge.core.delivery import Delivery
 from bridge.core.intake import Fate, Verdict
 from bridge.settings import Settings

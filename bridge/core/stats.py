@@ -69,6 +69,7 @@ class Stats:
         self.database_answers: Counter[tuple[str, str]] = Counter()  # By question and where it was found.
         self.database_seconds = Histogram(LATENCY_BOUNDS_SECONDS)  # Of one question to the database.
         self.inbox_items: Counter[str] = Counter()  # By what became of them.
+        self.node_messages_ignored: Counter[str] = Counter()  # By reason: `malformed`, `full` or `busy`.
 
     def log_read(self, logged_at: float, now: float) -> None:
         """Count a reading of the log, by when its newest entry was logged; 0 if the log does not say.

@@ -49,6 +49,9 @@ class _Trail:
         index = bisect_right(self.entries, offset, lo=self.start, key=_OFFSET)
         return islice(self.entries, index, None)
 
+    def newest(self, count: int) -> list[Logged]:
+        return self.entries[max(self.start, len(self.entries) - count) :]
+
 
 class Window:
     """The newest entries of one life of the log.
@@ -74,6 +77,11 @@ class Window:
     def bytes_held(self) -> int:
         """How many bytes are held, by estimate."""
         return self._bytes
+
+    @property
+    def oldest_at(self) -> float | None:
+        """When the oldest entry that is held came in; None if none is. Seconds since the Unix epoch."""
+        return self._entries[0][0] if self._entries else None
 
     @property
     def position(self) -> Position:
@@ -138,3 +146,12 @@ class Window:
                 found.append(logged)
                 last = logged.offset
         return found
+
+    def newest(self, count: int) -> list[tuple[float, Logged]]:
+        """Return the newest entries, at most so many, in log order, each with the time of its arrival."""
+        return list(islice(reversed(self._entries), count))[::-1]
+
+    def newest_of(self, room: str, count: int) -> list[Logged]:
+        """Return the newest entries for a room, at most so many, in log order."""
+        trail = self._trails.get(room)
+        return trail.newest(count) if trail is not None else []

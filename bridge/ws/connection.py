@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,6 +31,7 @@ from bridge.core.entry import Logged
 from bridge.core.errors import BadMessage, KeyMissing, TokenRejected
 from bridge.core.outbox import Frame
 from bridge.core.policy import Policy
+from bridge.core.presence import SocketStatus
 from bridge.core.questions import Answer, Question
 from bridge.core.revocation import Change
 from bridge.core.session import Session, State
@@ -44,6 +47,7 @@ log = structlog.get_logger()
 AHEAD_SECONDS_MAX = 2.0  # How long a client that has seen more of the log waits for this node.
 AHEAD_POLL_SECONDS = 0.02
 UNREAD_KEY = "unread"  # No event's: those begin with a type, which has a dot.
+SHOWN_MAX, SHOWN_CHARACTERS_MAX = 200, 256  # Of a socket's rooms and roles, to an operator.
 REPLAY_ENTRIES_MAX = 64  # Sent in one turn of the event loop.
 
 
@@ -61,16 +65,24 @@ def traced_event_frame(logged: Logged, room: str) -> Frame:
     return Frame(data, entry.policy, entry.conflate_key, logged.offset)
 
 
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return a few texts, none too long; a token's JSON can hold half a character."""
+    return tuple(
+        text[:SHOWN_CHARACTERS_MAX].encode(errors="replace").decode() for text in islice(texts, SHOWN_MAX)
+    )
+
+
 class Connection(Endpoint):
     """One client's socket. Made by the server for each TCP connection it accepts."""
 
-    __slots__ = ("session", "slot")
+    __slots__ = ("opened_at", "session", "slot")
 
     def __init__(self, server: SocketServer, client_id: str) -> None:
         """Begin without a session worth the name: nobody has said hello."""
         super().__init__(server)
         self.session = Session(client_id, server.rules)
         self.slot: set[Connection] | None = None  # Of the keep-alive sweep; set by the server, once.
+        self.opened_at = 0.0  # In seconds since the Unix epoch; set once.
 
     def identity(self) -> dict[str, str]:
         """Return the ids that go into a log line about this socket."""
@@ -79,6 +91,24 @@ class Connection(Endpoint):
             "user_id": self.session.user_id,
             "address": self.address,
         }
+
+    def status(self) -> SocketStatus:
+        """Return what an operator wants to know of this socket."""
+        session, principal = self.session, self.session.principal
+        expires_at = principal.expires_at if principal is not None else inf
+        return SocketStatus(
+            client_id=session.client_id,
+            opened_at=self.opened_at,
+            address=self.address,
+            rooms=_texts(session.rooms),
+            token_expires_at=expires_at if expires_at < inf else None,
+            roles=_texts(sorted(principal.roles)) if principal is not None else (),
+            state=session.state.name.lower() if session.live else "replaying",
+            outbox_frames=len(self.outbox),
+            outbox_bytes=self.outbox.bytes_waiting,
+            dialect=bridge_v1.SUBPROTOCOL,
+            compressed=self._coding is not None,
+        )
 
     # What the server calls.
 
@@ -151,11 +181,12 @@ class Connection(Endpoint):
 
     def on_open(self, hello: Hello | BadMessage | None) -> None:
         """Greet the client, or wait until it introduces itself, but not for long."""
+        self.opened_at = time.time()
         self._server.opened(self)
         if isinstance(hello, BadMessage):
             self.close(BAD_PROTOCOL.because(hello.message))
         elif hello is not None:
-            self._obey(hello, time.time())
+            self._obey(hello, self.opened_at)
         if self.session.state is State.AWAITING_HELLO:
             self._set_deadline(self._server.limits.hello_seconds_max, self._no_hello)
 

@@ -179,7 +179,7 @@ async def test_doubt_attaches_anew(bus: Bus, topology: Topology, worker: Worker)
     async with running(bus.connection, topology, worker) as (attached, _):
         await eventually(lambda: attached.attached, "attached")
 
-        attached.doubt()
+        attached.doubt("this is a test")
 
         await eventually(lambda: worker.attached == 2, "attached again", seconds_max=BACK_SECONDS_MAX)
         await eventually(lambda: _counts(bus, waiting=0, consumers=1), "one consumer")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.cli.common import judge
+from bridge.core.by_hand import judge
 from bridge.core.catalogue import UNROUTED, Catalogue, Domain
 from bridge.core.event_text import Broken, Item, items_of, lines_of
 from bridge.core.examples import published

@@ -217,6 +217,16 @@ class Windows(RuleBasedStateMachine):
         """The head is where the log is, and the position names this life."""
         assert self.window.position == Position(f"e{self.lives}", self.head)
 
+    @rule(room=st.sampled_from(ROOMS), count=st.integers(0, 5))
+    def newest(self, room: str, count: int) -> None:
+        """The newest entries, of all rooms or of one, are the end of what is held."""
+        held = self.log[len(self.log) - len(self.window) :]
+        in_room = [entry for _, entry in held if room in entry.entry.targets]
+
+        assert self.window.newest(count) == held[max(0, len(held) - count) :]
+        assert self.window.newest_of(room, count) == in_room[max(0, len(in_room) - count) :]
+        assert self.window.oldest_at == (held[0][0] if held else None)
+
     @rule(data=st.data(), rooms=st.sets(st.sampled_from(ROOMS)), entries_max=st.integers(1, 20))
     def covered_positions_are_whole(self, data: st.DataObject, rooms: set[str], entries_max: int) -> None:
         """What follows a covered position is all there; what is not covered is out of reach."""
