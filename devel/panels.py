@@ -255,6 +255,12 @@ LOG = (
             (rate("bridge_log_damaged_total"), "damaged"),
         ],
     ),
+    Panel(
+        "Passed over",
+        "What came from other nodes and was no message of one, or too much.",
+        "cps",
+        [(rate("bridge_node_messages_ignored_total", "reason"), "{{reason}}")],
+    ),
     Panel("Replay window", "By estimate.", "bytes", [(f"bridge_window_bytes{{{NODE}}}", BY_NODE)]),
     Panel(
         "Remembered",
