@@ -120,7 +120,7 @@ async def test_no_trace_of_a_token(
     assert [traces(told, token_) for token_ in tokens] == [[]] * len(tokens)
 
 
-@pytest.mark.parametrize("bad", bad_tokens())
+@pytest.mark.parametrize("bad", bad_tokens(), ids=lambda _: "")
 def test_no_trace_in_exceptions(bad: str) -> None:
     """Why a token is rejected says nothing of what is in it, down to the first cause."""
     with pytest.raises(TokenRejected) as caught:
