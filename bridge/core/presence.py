@@ -62,7 +62,6 @@ class NodeStatus(_Part):
     events_per_second: Number
     ready: bool
     draining: bool
-    workers: Count | None = None
 
 
 class SocketStatus(_Part):

@@ -85,7 +85,7 @@ def answer(number: int, *sockets: SocketStatus) -> Answer:
 
 @pytest.mark.parametrize(
     "message",
-    [status(), status(workers=4), Farewell(node_id=node_id(1)), question(), answer(1, socket())],
+    [status(), Farewell(node_id=node_id(1)), question(), answer(1, socket())],
     ids=lambda message: message.kind,
 )
 def test_what_is_written_is_read(message: Message) -> None:
