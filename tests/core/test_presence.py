@@ -132,6 +132,7 @@ def with_node(values: Mapping[str, Any]) -> dict[str, Any]:
         json.dumps(with_node({"sockets": "3"})).encode(),
         json.dumps(with_node({"sockets": -1})).encode(),
         json.dumps(with_node({"startedAt": float("nan")})).encode(),
+        json.dumps(with_node({"startedAt": 1e12})).encode(),
         json.dumps(with_node({"name": "n" * 257})).encode(),
         json.dumps({**json.loads(encode(question())), "inbox": "bridge.quota"}).encode(),
         json.dumps({**json.loads(encode(question())), "userId": "a b"}).encode(),
