@@ -108,6 +108,11 @@ def console_of(process: NodeProcess, token: str) -> aiohttp.ClientSession:
     )
 
 
+def refused_from(process: NodeProcess) -> list[object]:
+    """The addresses whose requests the console refused."""
+    return [line["address"] for line in process.log if line.get("event") == "console.refused"]
+
+
 async def test_the_console_is_of_one_worker_and_knows_all(workers: tuple[Cluster, NodeProcess]) -> None:
     """Page, API and streams come through the one operator port, and tell of the sockets on every worker."""
     _, process = workers
@@ -136,6 +141,11 @@ async def test_the_console_is_of_one_worker_and_knows_all(workers: tuple[Cluster
         async with console.get("api/samples") as stream:
             assert await stream.content.readline() == b"event: history\n"
 
+    async def is_logged() -> bool:
+        return bool(refused_from(process))
+
+    await eventually(is_logged, seconds=5, what="the refusal to be in the log")
+    assert refused_from(process) == ["127.0.0.1"]
     assert [node["answered"] for node in nodes] == [True] * WORKERS
     assert sum(len(node["sockets"]) for node in nodes) == 2
 

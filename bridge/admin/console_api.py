@@ -14,7 +14,16 @@ from aiohttp import web
 from pydantic import Field
 
 from bridge.admin.console_streams import Filter, Sampler, Streams, Tail, stream_samples, stream_tail
-from bridge.admin.console_web import ApiError, Body, answer, body_of, encoded, number_of, parameters_of
+from bridge.admin.console_web import (
+    ApiError,
+    Body,
+    address_of,
+    answer,
+    body_of,
+    encoded,
+    number_of,
+    parameters_of,
+)
 from bridge.core.access import AccessRules, Principal
 from bridge.core.by_hand import disconnection, event_by_hand, judge
 from bridge.core.catalogue import Catalogue, EventType
@@ -165,13 +174,13 @@ class Api:
     async def _replay(self, request: web.Request) -> web.Response:
         ids = (await body_of(request, LettersBody)).ids
         replayed = await self._node.bus.replay(frozenset(ids))
-        log.info("console.replayed", letters=len(replayed), address=request.remote)
+        log.info("console.replayed", letters=len(replayed), address=address_of(request))
         return answer({"replayed": _in_order(ids, replayed), "missing": _in_order(ids, set(ids) - replayed)})
 
     async def _purge(self, request: web.Request) -> web.Response:
         ids = (await body_of(request, LettersBody)).ids
         purged = await self._node.bus.purge(frozenset(ids))
-        log.warning("console.purged", letters=len(purged), address=request.remote)
+        log.warning("console.purged", letters=len(purged), address=address_of(request))
         return answer({"purged": _in_order(ids, purged), "missing": _in_order(ids, set(ids) - purged)})
 
     # Events and users.
@@ -254,7 +263,7 @@ class Api:
             "console.published",
             event_type=verdict.event_type,
             event_id=verdict.event_id,
-            address=request.remote,
+            address=address_of(request),
         )
         return list(dict.fromkeys(target for entry in verdict.entries for target in entry.targets))
 

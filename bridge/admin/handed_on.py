@@ -16,7 +16,7 @@ from yarl import URL
 
 from bridge.admin.console import PREFIX
 from bridge.admin.console_streams import send
-from bridge.admin.console_web import HEADERS, ApiError, of_http
+from bridge.admin.console_web import FORWARDED_FOR, HEADERS, ApiError, of_http
 
 CONNECT_SECONDS_MAX = 2.0
 READ_SECONDS_MAX = 60.0  # Above what an errand on the bus takes, and the silence of a stream.
@@ -67,6 +67,7 @@ class HandedOn:
             total=None, sock_connect=CONNECT_SECONDS_MAX, sock_read=READ_SECONDS_MAX
         )
         headers = {name: value for name, value in request.headers.items() if name.title() in _THERE}
+        headers[FORWARDED_FOR] = request.remote or ""
         url = URL(f"http://worker{request.raw_path}", encoded=True)
         connector = aiohttp.UnixConnector(str(self._sockets[worker]))
         async with (
