@@ -31,7 +31,8 @@ class WorkersProcess(NodeProcess):
 @pytest.fixture
 async def workers(rabbitmq: SharedBroker, prefix: Prefix) -> AsyncIterator[tuple[Cluster, NodeProcess]]:
     """Two workers behind one port, ready."""
-    cluster = Cluster(rabbitmq.url, str(prefix), settings={"BRIDGE_ADMIN__TOKEN": TOKEN})
+    settings = {"BRIDGE_ADMIN__TOKEN": TOKEN, "BRIDGE_ADMIN__HOST": "0.0.0.0"}  # noqa: S104 - to be warned of
+    cluster = Cluster(rabbitmq.url, str(prefix), settings=settings)
     process = WorkersProcess("workers", cluster.environment)
     cluster.nodes.append(process)
     await process.start()
@@ -146,6 +147,7 @@ async def test_the_console_is_of_one_worker_and_knows_all(workers: tuple[Cluster
 
     await eventually(is_logged, seconds=5, what="the refusal to be in the log")
     assert refused_from(process) == ["127.0.0.1"]
+    assert [line.get("host") for line in process.log if line.get("event") == "console.exposed"] == ["0.0.0.0"]  # noqa: S104
     assert [node["answered"] for node in nodes] == [True] * WORKERS
     assert sum(len(node["sockets"]) for node in nodes) == 2
 
