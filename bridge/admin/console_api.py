@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from bridge.admin.console_web import (
     Body,
     address_of,
     answer,
+    answer_encoded,
     body_of,
     encoded,
     number_of,
@@ -147,7 +148,6 @@ class Api:
                     "parts": [asdict(part) for part in parts],
                 },
                 "log": node.log(),
-                "links": {"readyz": "/readyz", "metrics": "/metrics"},
             }
         )
 
@@ -198,10 +198,7 @@ class Api:
         answers = await self._node.ask_sockets(user_id)
         recent = self._tail_of_now().of_room(user_room(user_id))
         head = {"userId": user_id, "nodes": [_answer_json(one) for one in answers]}
-        body = encoded(head)[:-1] + b',"recent":[' + b",".join(recent) + b"]}"
-        response = answer({})
-        response.body = body
-        return response
+        return answer_encoded(encoded(head)[:-1] + b',"recent":[' + b",".join(recent) + b"]}")
 
     async def _disconnect(self, request: web.Request) -> web.Response:
         asked = await body_of(request, DisconnectBody)
@@ -290,7 +287,7 @@ def _user_id(request: web.Request) -> str:
     return user_id
 
 
-def _in_order(ids: Sequence[str], of: frozenset[str] | set[str]) -> list[str]:
+def _in_order(ids: Sequence[str], of: Collection[str]) -> list[str]:
     return [one for one in dict.fromkeys(ids) if one in of]
 
 

@@ -91,8 +91,13 @@ def encoded(value: object) -> bytes:
 
 def answer(value: object, *, status: int = 200) -> web.Response:
     """Answer with data, which nobody may keep."""
+    return answer_encoded(encoded(value), status=status)
+
+
+def answer_encoded(body: bytes, *, status: int = 200) -> web.Response:
+    """Answer with data that is JSON already."""
     return web.Response(
-        body=encoded(value),
+        body=body,
         status=status,
         content_type="application/json",
         charset="utf-8",
