@@ -279,7 +279,7 @@ class Bridge:
                     task.cancel()
 
     async def _drain(self, ingest: asyncio.Task[None]) -> None:
-        """Finish what is in hand and let the sockets go, within the deadline; then say goodbye, in a second."""
+        """Finish what is in hand and let the sockets go, within the deadline; then say goodbye within 1 s."""
         self._draining = True
         shutdown = self.settings.shutdown
         deadline = time.monotonic() + shutdown.drain_seconds_max
