@@ -196,16 +196,16 @@ class Bridge:
         self._sockets = self._socket_server()
         self._draining = False
         view = View(
-            self.stats,
-            self.hub,
-            self.window,
-            self._once,
-            self.revocations,
-            self._sockets,
-            self._consumers,
-            self._ingests,
-            self._ceilings,
-            settings.event_log.kind,
+            stats=self.stats,
+            hub=self.hub,
+            window=self.window,
+            once=self._once,
+            revocations=self.revocations,
+            sockets=self._sockets,
+            consumers=self._consumers,
+            ingests=self._ingests,
+            ceilings=self._ceilings,
+            log_kind=settings.event_log.kind,
             ready=lambda: self.ready,
         )
         self._console = console_of(
@@ -279,7 +279,7 @@ class Bridge:
                     task.cancel()
 
     async def _drain(self, ingest: asyncio.Task[None]) -> None:
-        """Finish what is in hand and let the sockets go, within the deadline."""
+        """Finish what is in hand and let the sockets go, within the deadline; then say goodbye within 1 s."""
         self._draining = True
         shutdown = self.settings.shutdown
         deadline = time.monotonic() + shutdown.drain_seconds_max

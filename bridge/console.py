@@ -6,7 +6,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from ipaddress import ip_address
 from typing import Any
 from uuid import uuid4
 
@@ -38,11 +37,14 @@ def console_of(
     *,
     health: Callable[[], Sequence[Health]],
     draining: Callable[[], bool],
-) -> NoConsole:
+) -> NodeConsole | NoConsole:
     """Return the console of a node, which does nothing unless `admin.token` is set."""
-    if settings.admin.token is None:
+    admin = settings.admin
+    if admin.token is None:
         return NoConsole()
-    token = settings.admin.token.get_secret_value()
+    if admin.exposed:
+        log.warning("console.exposed", host=admin.host)
+    token = admin.token.get_secret_value()
     return NodeConsole(settings, catalogue, names, view, token=token, health=health, draining=draining)
 
 
@@ -64,7 +66,7 @@ class NoConsole:
         """Have the other nodes know that this one goes."""
 
 
-class NodeConsole(NoConsole):
+class NodeConsole:
     """The console of one node, with what works for it alone."""
 
     def __init__(
@@ -79,9 +81,7 @@ class NodeConsole(NoConsole):
         draining: Callable[[], bool],
     ) -> None:
         """Listen nowhere and connect to nothing yet."""
-        super().__init__()
         url, prefix = settings.amqp.url.get_secret_value(), settings.amqp.prefix
-        self._settings = settings
         self._view = view
         self._draining = draining
         self._id = uuid4().hex
@@ -107,7 +107,7 @@ class NodeConsole(NoConsole):
             nodes=self._presence.nodes,
             ask_sockets=self._presence.ask_sockets,
         )
-        self.add_to = Console(token, node, self._sampler).add_to
+        self.add_to: AddTo = Console(token, node, self._sampler).add_to
 
     def health(self) -> list[Health]:
         """Tell whether this node hears the others."""
@@ -115,7 +115,6 @@ class NodeConsole(NoConsole):
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Return what is to run beside the node, each until it is cancelled."""
-        self._warn()
         return [self._sampler.run(), self._link.run()]
 
     async def leave(self) -> None:
@@ -135,15 +134,3 @@ class NodeConsole(NoConsole):
             ready=self._view.ready(),
             draining=self._draining(),
         )
-
-    def _warn(self) -> None:
-        admin = self._settings.admin
-        if admin.socket is None and not _is_loopback(admin.host):
-            log.warning("console.exposed", host=admin.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

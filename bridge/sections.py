@@ -48,6 +48,14 @@ def is_host(text: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine is reached by an address or name."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_example(secret: str) -> bool:
     """Tell whether a secret looks like one that stands in a manual."""
     letters = "".join(filter(str.isalnum, secret.lower()))
@@ -171,6 +179,11 @@ class Admin(PrintableSection):
                 f"without spaces, since it travels in a header; {_GENERATE}"
             )
         return value
+
+    @property
+    def exposed(self) -> bool:
+        """Whether there is a console that others than this machine can reach."""
+        return self.token is not None and self.socket is None and not is_loopback(self.host)
 
 
 class Access(Section):

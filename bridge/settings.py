@@ -10,7 +10,6 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -43,6 +42,7 @@ from bridge.sections import (
     Ws,
     is_example,
     is_host,
+    is_loopback,
     without_database,
 )
 
@@ -192,7 +192,7 @@ class Auth(Section):
             url = URL(value)
         except ValueError:
             url = URL()
-        loopback = url.host == "localhost" or (url.host is not None and _is_loopback(url.host))
+        loopback = url.host is not None and is_loopback(url.host)
         if url.host is None or not (url.scheme == "https" or (url.scheme == "http" and loopback)):
             raise ValueError("must begin with https://; http:// would let others choose the keys")
         return value
@@ -212,13 +212,6 @@ def secret_problem(text: str, algorithm: str) -> str:
     if len(text.encode()) < bytes_min:
         return f"is shorter than {bytes_min} bytes; generate one: openssl rand -hex {bytes_min}"
     return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Shutdown(Section):

@@ -57,6 +57,8 @@ class Workers:
         admin = AdminServer(
             health=self._health, collector=self._collector, refresh=self._refresh, console=console
         )
+        if settings.admin.exposed:
+            log.warning("console.exposed", host=settings.admin.host)
         with (
             TemporaryDirectory(prefix="bridge-") as folder,
             _ReservedPort(settings.ws.host, settings.ws.port) as port,

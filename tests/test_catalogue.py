@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
 from bridge.core.errors import Reason, Refused
-from bridge.core.event import BaseEvent, UserEvent
+from bridge.core.event import BaseEvent, Counters, Money, Number, Percent, UserEvent
 from bridge.core.names import corrected, is_alias, is_name, is_topic, split_version, topic_matches
 from bridge.core.policy import DROP_OLDEST, conflate
 from consumers import NAMES, domains
@@ -25,6 +25,33 @@ def an_event() -> type[UserEvent]:
 def a_domain(name: str = "match", *topics: str) -> Domain:
     """Return a fresh domain without event types."""
     return Domain(name, publisher="score-service", topics=topics or (f"{name}.#",))
+
+
+class Measured(UserEvent):
+    """An event with numbers of every kind, none of which is money."""
+
+    number: Number
+    share: Percent | None = None
+    counts: Counters | None = None
+
+
+class Priced(Measured):
+    """The same with prices."""
+
+    prices: tuple[Money | None, ...] = ()
+
+
+@pytest.mark.parametrize(("model", "exact"), [(UserEvent, False), (Measured, False), (Priced, True)])
+def test_only_money_is_read_exactly(model: type[UserEvent], *, exact: bool) -> None:
+    """The JSON of an event is read with exact decimals if it holds money, which costs, and only then."""
+    assert EventType("shop.sold", model, DROP_OLDEST).exact is exact
+
+
+def test_which_events_hold_money() -> None:
+    """Of the built-in event types those about payments hold money."""
+    exact = {kind.name.partition(".")[0] for kind in CATALOGUE.event_types if kind.exact}
+
+    assert exact == {"billing", "order", "post", "wallet"}
 
 
 def refusal(key: str) -> Refused:

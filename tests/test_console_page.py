@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TypeAlias
 
 import pytest
@@ -116,6 +117,37 @@ async def test_signing_in(operator: Open) -> None:
     assert TOKEN not in another.page.url
     await another.page.reload()
     await expect(another.page.get_by_role("heading", level=1)).to_have_text("Overview")
+
+
+async def test_a_token_that_is_no_longer_right(operator: Open) -> None:
+    """Who is signed out stays before the form, wherever the address leads, until they sign in."""
+    someone = await operator()
+    page, heading = someone.page, someone.page.get_by_role("heading", level=1)
+    await expect(heading).to_have_text("Overview")
+
+    await page.route("**/api/overview", partial(Route.fulfill, status=401, json={}))
+    await page.evaluate(LOOKED_AT, True)  # noqa: FBT003 - an argument of a function in the page
+    await expect(heading).to_have_text("Bridge console")
+    await page.evaluate("location.hash = '#/nodes'")
+    await page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # Until the page has heard of it.
+
+    await expect(heading).to_have_text("Bridge console")
+    someone.forgive("status of 401")
+    await page.unroute("**/api/overview")
+    await page.get_by_label("Operator token").fill(TOKEN)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(heading).to_have_text("Nodes")
+
+
+async def test_an_answer_that_breaks_off(operator: Open) -> None:
+    """A view whose question was half answered asks again."""
+    someone = await operator()
+    broken = partial(Route.fulfill, status=200, content_type="application/json", body='{"nodes": [')
+    await someone.page.route("**/api/nodes", broken, times=1)
+
+    await someone.go("Nodes")
+
+    await expect(someone.rows("Nodes")).to_have_count(2)
 
 
 async def test_every_view(operator: Open) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from bridge.admin.console_streams import LOOKED_AT_MAX, RECENT_MAX, TURN_ENTRIES_MAX, Filter, Tail
+from bridge.admin.console_streams import (
+    LOOKED_AT_MAX,
+    RECENT_MAX,
+    TURN_BYTES_MAX,
+    TURN_ENTRIES_MAX,
+    Filter,
+    Tail,
+)
 from bridge.core.entry import Entry, EventKey, Logged, Position
 from bridge.core.policy import Policy
 from bridge.core.window import Window, WindowLimits
@@ -104,6 +111,17 @@ def test_more_than_a_turn_shows() -> None:
 
     assert missed == 7
     assert offsets == [2 * number for number in range(8, TURN_ENTRIES_MAX + 8)]
+
+
+def test_more_bytes_than_a_turn_shows() -> None:
+    """Large entries count by their bytes, too; one larger than all that may be shown is shown alone."""
+    log = Log()
+    log.append(5, text="x" * (TURN_BYTES_MAX // 4))
+
+    assert log.turn() == (2, [6, 8, 10])
+    assert len(log.tail.recent(ALL)) == len(log.tail.of_room("user:u1")) == 3
+    log.append(2, text="x" * TURN_BYTES_MAX)
+    assert log.turn() == (1, [14])
 
 
 def test_more_than_a_turn_looks_at() -> None:

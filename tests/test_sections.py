@@ -134,3 +134,21 @@ def test_exit_status(variable: str, value: str, tmp_path: Path, monkeypatch: pyt
     assert result.exit_code == os.EX_CONFIG
     assert variable in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("values", "exposed"),
+    [
+        ({"HOST": "0.0.0.0", "TOKEN": NEEDED["JWT_SECRET"]}, True),  # noqa: S104 - nothing listens here
+        ({"HOST": "ops.example.net", "TOKEN": NEEDED["JWT_SECRET"]}, True),
+        ({"HOST": "0.0.0.0"}, False),  # noqa: S104 - nor here
+        ({"HOST": "0.0.0.0", "TOKEN": NEEDED["JWT_SECRET"], "SOCKET": "/run/bridge.sock"}, False),  # noqa: S104
+        ({"HOST": "localhost", "TOKEN": NEEDED["JWT_SECRET"]}, False),
+        ({"HOST": "::1", "TOKEN": NEEDED["JWT_SECRET"]}, False),
+    ],
+)
+def test_exposed_consoles(values: dict[str, str], *, exposed: bool) -> None:
+    """A console is exposed if it has a token and listens where others can reach it."""
+    loaded = load({**NEEDED, **{f"BRIDGE_ADMIN__{name}": value for name, value in values.items()}})
+
+    assert loaded.admin.exposed is exposed

@@ -31,7 +31,8 @@ class WorkersProcess(NodeProcess):
 @pytest.fixture
 async def workers(rabbitmq: SharedBroker, prefix: Prefix) -> AsyncIterator[tuple[Cluster, NodeProcess]]:
     """Two workers behind one port, ready."""
-    cluster = Cluster(rabbitmq.url, str(prefix), settings={"BRIDGE_ADMIN__TOKEN": TOKEN})
+    settings = {"BRIDGE_ADMIN__TOKEN": TOKEN, "BRIDGE_ADMIN__HOST": "0.0.0.0"}  # noqa: S104 - to be warned of
+    cluster = Cluster(rabbitmq.url, str(prefix), settings=settings)
     process = WorkersProcess("workers", cluster.environment)
     cluster.nodes.append(process)
     await process.start()
@@ -108,6 +109,11 @@ def console_of(process: NodeProcess, token: str) -> aiohttp.ClientSession:
     )
 
 
+def refused_from(process: NodeProcess) -> list[object]:
+    """The addresses whose requests the console refused."""
+    return [line["address"] for line in process.log if line.get("event") == "console.refused"]
+
+
 async def test_the_console_is_of_one_worker_and_knows_all(workers: tuple[Cluster, NodeProcess]) -> None:
     """Page, API and streams come through the one operator port, and tell of the sockets on every worker."""
     _, process = workers
@@ -136,6 +142,12 @@ async def test_the_console_is_of_one_worker_and_knows_all(workers: tuple[Cluster
         async with console.get("api/samples") as stream:
             assert await stream.content.readline() == b"event: history\n"
 
+    async def is_logged() -> bool:
+        return bool(refused_from(process))
+
+    await eventually(is_logged, seconds=5, what="the refusal to be in the log")
+    assert refused_from(process) == ["127.0.0.1"]
+    assert [line.get("host") for line in process.log if line.get("event") == "console.exposed"] == ["0.0.0.0"]  # noqa: S104
     assert [node["answered"] for node in nodes] == [True] * WORKERS
     assert sum(len(node["sockets"]) for node in nodes) == 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,7 +14,17 @@ from aiohttp import web
 from pydantic import Field
 
 from bridge.admin.console_streams import Filter, Sampler, Streams, Tail, stream_samples, stream_tail
-from bridge.admin.console_web import ApiError, Body, answer, body_of, encoded, number_of, parameters_of
+from bridge.admin.console_web import (
+    ApiError,
+    Body,
+    address_of,
+    answer,
+    answer_encoded,
+    body_of,
+    encoded,
+    number_of,
+    parameters_of,
+)
 from bridge.core.access import AccessRules, Principal
 from bridge.core.by_hand import disconnection, event_by_hand, judge
 from bridge.core.catalogue import Catalogue, EventType
@@ -138,7 +148,6 @@ class Api:
                     "parts": [asdict(part) for part in parts],
                 },
                 "log": node.log(),
-                "links": {"readyz": "/readyz", "metrics": "/metrics"},
             }
         )
 
@@ -165,13 +174,13 @@ class Api:
     async def _replay(self, request: web.Request) -> web.Response:
         ids = (await body_of(request, LettersBody)).ids
         replayed = await self._node.bus.replay(frozenset(ids))
-        log.info("console.replayed", letters=len(replayed), address=request.remote)
+        log.info("console.replayed", letters=len(replayed), address=address_of(request))
         return answer({"replayed": _in_order(ids, replayed), "missing": _in_order(ids, set(ids) - replayed)})
 
     async def _purge(self, request: web.Request) -> web.Response:
         ids = (await body_of(request, LettersBody)).ids
         purged = await self._node.bus.purge(frozenset(ids))
-        log.warning("console.purged", letters=len(purged), address=request.remote)
+        log.warning("console.purged", letters=len(purged), address=address_of(request))
         return answer({"purged": _in_order(ids, purged), "missing": _in_order(ids, set(ids) - purged)})
 
     # Events and users.
@@ -189,10 +198,7 @@ class Api:
         answers = await self._node.ask_sockets(user_id)
         recent = self._tail_of_now().of_room(user_room(user_id))
         head = {"userId": user_id, "nodes": [_answer_json(one) for one in answers]}
-        body = encoded(head)[:-1] + b',"recent":[' + b",".join(recent) + b"]}"
-        response = answer({})
-        response.body = body
-        return response
+        return answer_encoded(encoded(head)[:-1] + b',"recent":[' + b",".join(recent) + b"]}")
 
     async def _disconnect(self, request: web.Request) -> web.Response:
         asked = await body_of(request, DisconnectBody)
@@ -254,7 +260,7 @@ class Api:
             "console.published",
             event_type=verdict.event_type,
             event_id=verdict.event_id,
-            address=request.remote,
+            address=address_of(request),
         )
         return list(dict.fromkeys(target for entry in verdict.entries for target in entry.targets))
 
@@ -281,7 +287,7 @@ def _user_id(request: web.Request) -> str:
     return user_id
 
 
-def _in_order(ids: Sequence[str], of: frozenset[str] | set[str]) -> list[str]:
+def _in_order(ids: Sequence[str], of: Collection[str]) -> list[str]:
     return [one for one in dict.fromkeys(ids) if one in of]
 
 

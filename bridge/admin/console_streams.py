@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import translate
 from re import Pattern, compile as compile_pattern
+from typing import TypeVar
 
 import structlog
 from aiohttp import web
@@ -30,6 +31,8 @@ from bridge.core.window import Window
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 SAMPLES_MAX = 900
 SAMPLE_SECONDS = 1.0
 STREAMS_MAX = 20
@@ -37,6 +40,7 @@ WRITE_SECONDS_MAX = 30.0  # For a client to take what waits for it, before its s
 UNSENT_BYTES_MAX = 65_536  # In the kernel, for each stream.
 TURN_SECONDS = 0.2
 TURN_ENTRIES_MAX = 100  # Sent to one reader in one turn: what is more is said, not shown.
+TURN_BYTES_MAX = 1_048_576  # Of their payloads; one that is larger goes alone.
 LOOKED_AT_MAX = 5_000  # Entries that one reader's filters are held against in one turn.
 RECENT_MAX = 50
 SILENT_SECONDS_MAX = 15.0  # After so long without an entry a comment shows that the stream lives.
@@ -133,7 +137,7 @@ class Tail:
         """Return the newest entries of the window that are wanted, oldest first. Begins the tail there."""
         self._seen = self._appended()
         found = self._wanted(self._window.newest(LOOKED_AT_MAX), wanted)
-        return [self._shown(logged, at) for at, logged in found[-RECENT_MAX:]]
+        return [self._shown(logged, at) for at, logged in _newest(found, RECENT_MAX)]
 
     def turn(self, wanted: Filter) -> tuple[int, list[bytes]]:
         """Return how many entries were left out, and those since the last turn that are wanted."""
@@ -143,13 +147,14 @@ class Tail:
             return 0, []
         looked_at = self._window.newest(min(fresh, LOOKED_AT_MAX))
         found = self._wanted(looked_at, wanted)
-        shown = found[-TURN_ENTRIES_MAX:]
+        shown = _newest(found, TURN_ENTRIES_MAX)
         missed = fresh - len(looked_at) + len(found) - len(shown)
         return missed, [self._shown(logged, at) for at, logged in shown]
 
     def of_room(self, room: str) -> list[bytes]:
         """Return the newest entries of the window that go to a room, oldest first."""
-        return [self._shown(logged, None) for logged in self._window.newest_of(room, RECENT_MAX)]
+        found = [(None, logged) for logged in self._window.newest_of(room, RECENT_MAX)]
+        return [self._shown(logged, at) for at, logged in _newest(found, RECENT_MAX)]
 
     def _wanted(self, entries: Iterable[tuple[float, Logged]], wanted: Filter) -> list[tuple[float, Logged]]:
         return [
@@ -281,6 +286,17 @@ async def stream_tail(
                 await send(response, data)
                 said_at = time.monotonic()
     return response
+
+
+def _newest(found: Sequence[tuple[T, Logged]], entries_max: int) -> Sequence[tuple[T, Logged]]:
+    """Return the newest of these entries: so many at most, and of TURN_BYTES_MAX."""
+    bytes_left, start = TURN_BYTES_MAX, len(found)
+    while start and len(found) - start < entries_max:
+        bytes_left -= len(found[start - 1][1].entry.payload)
+        if bytes_left < 0 and start < len(found):
+            break
+        start -= 1
+    return found[start:]
 
 
 def _entries(entries: Sequence[bytes]) -> bytes:

@@ -36,6 +36,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+FORWARDED_FOR = "X-Forwarded-For"
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 B = TypeVar("B", bound=BaseModel)
@@ -90,8 +91,13 @@ def encoded(value: object) -> bytes:
 
 def answer(value: object, *, status: int = 200) -> web.Response:
     """Answer with data, which nobody may keep."""
+    return answer_encoded(encoded(value), status=status)
+
+
+def answer_encoded(body: bytes, *, status: int = 200) -> web.Response:
+    """Answer with data that is JSON already."""
     return web.Response(
-        body=encoded(value),
+        body=body,
         status=status,
         content_type="application/json",
         charset="utf-8",
@@ -148,6 +154,11 @@ def number_of(text: str, name: str, *, least: int, most: int) -> int:
     return int(text)
 
 
+def address_of(request: web.Request) -> str:
+    """Return the address of who asks, for the log. Over a Unix socket whoever hands on says it."""
+    return request.remote or request.headers.get(FORWARDED_FOR, "")[:PARAMETER_CHARACTERS_MAX]
+
+
 class Guard:
     """Lets in who has the token."""
 
@@ -160,7 +171,7 @@ class Guard:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, self._expected):
             if not self._told.take(time.monotonic()):
-                log.warning("console.refused", address=request.remote or "")
+                log.warning("console.refused", address=address_of(request))
             message = "send the header Authorization: Bearer TOKEN, with the admin.token of the node"
             raise ApiError(401, "unauthorized", message)
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):

@@ -16,7 +16,7 @@ from yarl import URL
 
 from bridge.admin.console import PREFIX
 from bridge.admin.console_streams import send
-from bridge.admin.console_web import HEADERS, ApiError, of_http
+from bridge.admin.console_web import FORWARDED_FOR, HEADERS, ApiError, of_http
 
 CONNECT_SECONDS_MAX = 2.0
 READ_SECONDS_MAX = 60.0  # Above what an errand on the bus takes, and the silence of a stream.
@@ -40,6 +40,7 @@ class HandedOn:
         """`sockets` are those of the workers' operator ports, by worker; the mapping may change."""
         self._sockets = sockets
         self._worker = ""  # Who answered last.
+        self._mute = ""  # Who took a request last and did not answer; empty if they have since.
 
     def add_to(self, app: web.Application) -> None:
         """Serve below /console."""
@@ -51,13 +52,16 @@ class HandedOn:
             body = await request.read()
         except web.HTTPException as exc:
             return of_http(exc, request)
-        for worker in sorted(self._sockets, key=lambda name: (name != self._worker, name)):
+        for worker in sorted(
+            self._sockets, key=lambda name: (name == self._mute, name != self._worker, name)
+        ):
             try:
                 return await self._ask(worker, request, body)
             except aiohttp.ClientConnectorError:
                 continue  # It has not got the request.
             except aiohttp.ClientError:
-                break
+                self._mute = worker
+                break  # It may have done what was asked: nobody else is to do it again.
         response = ApiError(503, "no_worker", "no worker answers; see /readyz, and try again").response()
         response.headers.update(HEADERS)
         return response
@@ -67,6 +71,7 @@ class HandedOn:
             total=None, sock_connect=CONNECT_SECONDS_MAX, sock_read=READ_SECONDS_MAX
         )
         headers = {name: value for name, value in request.headers.items() if name.title() in _THERE}
+        headers[FORWARDED_FOR] = request.remote or ""
         url = URL(f"http://worker{request.raw_path}", encoded=True)
         connector = aiohttp.UnixConnector(str(self._sockets[worker]))
         async with (
@@ -81,6 +86,7 @@ class HandedOn:
             ) as theirs,
         ):
             self._worker = worker
+            self._mute = "" if self._mute == worker else self._mute
             back = {name: value for name, value in theirs.headers.items() if name.title() not in _NOT_BACK}
             response = web.StreamResponse(status=theirs.status, reason=theirs.reason, headers=back)
             await response.prepare(request)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
+from bridge.amqp.channels import channel_on
 from bridge.amqp.properties import ANONYMOUS, HEADER_PREFIX
 from bridge.amqp.publisher import PASSED_ON, ROUTING_HEADERS, Publisher
 from bridge.amqp.topology import Names
@@ -63,8 +64,7 @@ async def browse(connection: AbstractConnection, names: Names, *, letters_max: i
 
     Those that are not acked meanwhile return to the queue when the context is left.
     """
-    channel = await connection.channel(publisher_confirms=False)
-    try:
+    async with channel_on(connection, confirms=False) as channel:
         queue = await channel.declare_queue(names.dead, passive=True)
         # What is replayed may be refused again: without an end to this look, for ever.
         total = queue.declaration_result.message_count or 0
@@ -74,10 +74,7 @@ async def browse(connection: AbstractConnection, names: Names, *, letters_max: i
             # Not basic.get: what that has taken returns to a quorum queue in any order.
             await channel.set_qos(prefetch_count=count)
             await queue.consume(waiting.put)
-
         yield Letters(waiting, count, total)
-    finally:
-        await channel.close()
 
 
 async def replay(

@@ -77,12 +77,7 @@ class Errands:
     async def publish(self, delivery: Delivery) -> None:
         """Publish to the exchange; as `OperatorBus.publish`."""
         async with self._errand() as connection, channel_on(connection, confirms=True) as channel:
-            await Publisher(self._names, channel).publish(
-                self._names.exchange,
-                delivery.routing_key,
-                delivery.body,
-                {"message_id": delivery.message_id, "content_type": "application/json"},
-            )
+            await Publisher(self._names, channel).publish_event(delivery)
 
     @asynccontextmanager
     async def _errand(self) -> AsyncIterator[Connection]:

@@ -161,7 +161,7 @@ class Presence:
                 for exc in group.exceptions:
                     log.error("presence.failed", error=type(exc).__name__, where=where(exc))  # noqa: TRY400 - it may quote
             if is_open(connection):
-                self._tell_off()
+                self._tell_trouble()
                 await asyncio.sleep(backoff.next())
 
     async def leave(self) -> None:
@@ -176,7 +176,7 @@ class Presence:
             async with asyncio.timeout(LEAVE_SECONDS_MAX):
                 await self._post.tell(Farewell(node_id=self._id), seconds_max=STATUS_LIFE_SECONDS)
 
-    def _tell_off(self) -> None:
+    def _tell_trouble(self) -> None:
         """Log the trouble, once."""
         if self._trouble != self._told:
             self._told = self._trouble

@@ -97,6 +97,11 @@ class Publisher:
             properties = {**properties, "headers": {**properties.get("headers", {}), ANONYMOUS: True}}
         await publish_confirmed(self._channel, exchange, routing_key, body, properties)
 
+    async def publish_event(self, delivery: Delivery) -> None:
+        """Publish to the publishers' exchange, as a service does; as `publish_confirmed`."""
+        properties = {"message_id": delivery.message_id, "content_type": "application/json"}
+        await self.publish(self._names.exchange, delivery.routing_key, delivery.body, properties)
+
     async def bury(self, delivery: Delivery, domain: str, refused: Refused) -> None:
         """Put a delivery, untouched, into the dead-letter queue with the reason beside it.
 

@@ -8,13 +8,11 @@ from uuid import uuid4
 
 import typer
 
-from bridge.cli.common import bus, catalogue_or_exit, console, fail, run, settings_or_exit
+from bridge.cli.common import catalogue_or_exit, console, fail, run, settings_or_exit
 from bridge.cli.publish import send
 from bridge.core.by_hand import disconnection, judge
-from bridge.core.delivery import Delivery
 from bridge.core.event import iso_utc
 from bridge.core.revocation import ChangeKind
-from bridge.settings import Settings
 
 
 def disconnect(
@@ -31,7 +29,7 @@ def disconnect(
     verdict = judge(catalogue_or_exit(settings), delivery, body_bytes_max=settings.ingest.body_bytes_max)
     if verdict.refused is not None:
         fail(f"The bridge would refuse this: {verdict.refused.message}")
-    run(_publish(settings, delivery))
+    run(send(settings, delivery))
     tokens = f"the token {token_id}" if token_id else f"every token issued before {iso_utc(now)}"
     for line in (
         f"published {delivery.routing_key}, message_id {delivery.message_id}",
@@ -40,8 +38,3 @@ def disconnect(
         f"  to keep the user out, publish {ChangeKind.USER_DISABLED.value}",
     ):
         console.print(line, markup=False, soft_wrap=True)
-
-
-async def _publish(settings: Settings, delivery: Delivery) -> None:
-    async with bus(settings) as connected:
-        await send(connected, settings, delivery)

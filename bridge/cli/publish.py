@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import typer
 
-from bridge.cli.common import Bus, bus, catalogue_or_exit, console, errors, fail, run, settings_or_exit
+from bridge.cli.common import bus, catalogue_or_exit, console, errors, fail, run, settings_or_exit
 from bridge.core.by_hand import event_by_hand, judge
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
@@ -44,7 +44,7 @@ def publish(
     verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
     if verdict.refused is not None and not force:
         fail(f"The bridge would refuse this: {verdict.refused.message}. Publish it anyway with --force.")
-    run(_publish(settings, delivery))
+    run(send(settings, delivery))
     console.print(f"published {event_type}, message_id {delivery.message_id}", markup=False, soft_wrap=True)
     for entry in verdict.entries:
         rooms = ", ".join(entry.targets) or "no room"
@@ -75,16 +75,7 @@ def _payload(
     return payload
 
 
-async def _publish(settings: Settings, delivery: Delivery) -> None:
-    async with bus(settings) as connected:
-        await send(connected, settings, delivery)
-
-
-async def send(connected: Bus, settings: Settings, delivery: Delivery) -> None:
+async def send(settings: Settings, delivery: Delivery) -> None:
     """Publish a delivery to the exchange as a microservice would."""
-    await connected.publisher.publish(
-        settings.amqp.exchange,
-        delivery.routing_key,
-        delivery.body,
-        {"message_id": delivery.message_id, "content_type": "application/json"},
-    )
+    async with bus(settings) as connected:
+        await connected.publisher.publish_event(delivery)

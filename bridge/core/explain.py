@@ -8,7 +8,7 @@ from bridge.core.access import ASK, AccessRules, Principal
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.errors import Reason, Refused
 from bridge.core.examples import sample
-from bridge.core.rooms import parse_room
+from bridge.core.rooms import EVERYONE, Room, parse_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ def explain(rules: AccessRules, principal: Principal, event_type: EventType, roo
         Step(goes, f"{event_type.name} version {event_type.version} {why_goes}"),
     ]
     if event_type.age_seconds_max is not None:
-        steps.append(Step(True, f"only while it is younger than {event_type.age_seconds_max:g} s"))  # noqa: FBT003 - ok
+        steps.append(Step(ok=True, text=f"only while it is younger than {event_type.age_seconds_max:g} s"))
     policy = event_type.overflow.policy.value.replace("_", " ")
-    steps.append(Step(True, f"if the socket does not keep up: {policy}"))  # noqa: FBT003 - ok
+    steps.append(Step(ok=True, text=f"if the socket does not keep up: {policy}"))
     condition = "" if automatic else " once subscribed"
     condition += " if the query grants the room" if depends else ""
     delivered = may and goes
@@ -67,13 +67,18 @@ def explain(rules: AccessRules, principal: Principal, event_type: EventType, roo
 def _goes_there(event_type: EventType, room: str) -> tuple[bool, str]:
     """Tell whether the event type goes to rooms of this kind, from its example."""
     wanted = parse_room(room)
-    event = sample(event_type)
-    kinds = {parsed.kind: parsed for target in event.targets() if (parsed := parse_room(target))}
-    rooms = (
-        ", ".join(f"{parsed.kind}:…" if parsed.id else parsed.kind for parsed in kinds.values()) or "no room"
-    )
-    if wanted is None or wanted.kind not in kinds:
+    kinds = [
+        _kind(target) for name in sample(event_type).targets() if (target := parse_room(name)) is not None
+    ]
+    rooms = ", ".join(dict.fromkeys(kinds)) or "no room"
+    if wanted is None or _kind(wanted) not in kinds:
         return False, f"goes to {rooms}, not to {room}"
-    if wanted.kind == "role" and kinds["role"].id != wanted.id:
-        return False, f"goes to role:{kinds['role'].id}, not to {room}"
-    return True, f"goes to {rooms}; to {room} when the event names it"
+    return (
+        True,
+        f"goes to {rooms}" if room in kinds else f"goes to {rooms}; to {room} when the event names it",
+    )
+
+
+def _kind(room: Room) -> str:
+    """Return what an event type says of a room: which role it is, but not which user or device."""
+    return str(room) if room.kind in ("role", EVERYONE) else f"{room.kind}:…"

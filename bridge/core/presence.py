@@ -30,6 +30,7 @@ NODES_MAX = 200
 SOCKETS_PER_ANSWER_MAX = 100
 STATUS_SECONDS = 2.0
 STATUSES_PER_SECOND_MAX = 25  # From all nodes together; more nodes tell of themselves less often.
+TIME_MAX = 253_402_300_799.0  # The end of the year 9999: what is later cannot be written as a date.
 STATUSES_MISSED_MAX = 3.5  # After so many a silent node counts as gone.
 
 NodeId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -38,6 +39,7 @@ Text = Annotated[str, Field(max_length=256)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=1_000)]
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Time = Annotated[float, Field(ge=0, le=TIME_MAX)]
 
 
 class MalformedError(Exception):
@@ -56,23 +58,22 @@ class NodeStatus(_Part):
     id: NodeId
     name: Text
     version: Text
-    started_at: Number
+    started_at: Time
     sockets: Count
     users: Count
     events_per_second: Number
     ready: bool
     draining: bool
-    workers: Count | None = None
 
 
 class SocketStatus(_Part):
     """One socket of a user. Times are in seconds since the Unix epoch, by the clock of its node."""
 
     client_id: Text
-    opened_at: Number
+    opened_at: Time
     address: Text
     rooms: Texts
-    token_expires_at: Number | None
+    token_expires_at: Time | None
     roles: Texts
     state: Text
     outbox_frames: Count

@@ -1,4 +1,4 @@
-"""One look at a node each second: what changed since the look before, and a bounded history of that.
+"""Looks at a node: what it holds, and what changed since the look before.
 
 Made from the counters that are kept anyway (bridge/core/stats.py): two readings, and their difference.
 """

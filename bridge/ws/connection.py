@@ -31,7 +31,7 @@ from bridge.core.entry import Logged
 from bridge.core.errors import BadMessage, KeyMissing, TokenRejected
 from bridge.core.outbox import Frame
 from bridge.core.policy import Policy
-from bridge.core.presence import SocketStatus
+from bridge.core.presence import TIME_MAX, SocketStatus
 from bridge.core.questions import Answer, Question
 from bridge.core.revocation import Change
 from bridge.core.session import Session, State
@@ -101,7 +101,7 @@ class Connection(Endpoint):
             opened_at=self.opened_at,
             address=self.address,
             rooms=_texts(session.rooms),
-            token_expires_at=expires_at if expires_at < inf else None,
+            token_expires_at=expires_at if expires_at <= TIME_MAX else None,
             roles=_texts(sorted(principal.roles)) if principal is not None else (),
             state=session.state.name.lower() if session.live else "replaying",
             outbox_frames=len(self.outbox),

@@ -10,6 +10,7 @@ from yarl import URL
 
 from bridge.amqp.dead import browse
 from bridge.amqp.errands import ERRANDS_WAITING_MAX, Errands
+from bridge.amqp.link import close, connect
 from bridge.amqp.topology import Names, Topology
 from bridge.core.console import BusUnavailableError
 from bridge.core.delivery import Delivery
@@ -101,6 +102,21 @@ async def test_a_broker_that_does_not_answer(
 
     with pytest.raises(BusUnavailableError, match="did not answer in time"):
         await errands.publish(Delivery("alpha.one", b"{}", received_at=0.0, message_id="m1"))
+
+
+@pytest.mark.usefixtures("topology")
+async def test_a_look_ends_although_nobody_answers(
+    rabbitmq: SharedBroker, proxy: Proxy, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has looked at the letters does not wait for a broker that has fallen silent meanwhile."""
+    monkeypatch.setattr("bridge.amqp.channels.CLOSE_SECONDS_MAX", 0.2)
+    connection = await connect(str(URL(rabbitmq.url).with_host("127.0.0.1").with_port(proxy.port)), "test")
+    try:
+        async with asyncio.timeout(3.0), browse(connection, names, letters_max=1):
+            proxy.swallow()
+    finally:
+        proxy.forward()
+        await close(connection)
 
 
 async def test_what_cannot_be_published(rabbitmq: SharedBroker, names: Names) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from bridge.core.access import AccessRules, Principal
-from bridge.core.catalogue import Catalogue
+from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.errors import Reason, Refused
+from bridge.core.event import UserEvent
 from bridge.core.explain import explain, find_type
+from bridge.core.policy import DROP_OLDEST
 from consumers import domains
 
 CATALOGUE = Catalogue(domains())
@@ -37,6 +41,29 @@ def test_verdicts(room: str, event: str, verdict: str, failing: list[str]) -> No
     failed = [step.text for step in explanation.steps if not step.ok]
     assert len(failed) == len(failing), failed
     assert all(words in text for words, text in zip(failing, failed, strict=True)), failed
+
+
+class Escalated(UserEvent):
+    """Something for two roles and a user."""
+
+    def targets(self) -> Sequence[str]:
+        """Return all three rooms."""
+        return ("role:admin", "role:support", *super().targets())
+
+
+@pytest.mark.parametrize(
+    ("room", "delivered"),
+    [("role:admin", True), ("role:support", True), ("role:sales", False), ("all", False)],
+)
+def test_an_event_for_two_roles(room: str, *, delivered: bool) -> None:
+    """An event that goes to several rooms of one kind reaches each of them."""
+    principal = Principal("u1", frozenset({"admin", "support", "sales"}))
+    event_type = EventType("ticket.escalated", Escalated, DROP_OLDEST)
+
+    explanation = explain(RULES, principal, event_type, room)
+
+    assert explanation.delivered is delivered
+    assert "goes to role:admin, role:support, user:…" in explanation.steps[1].text
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def answer(number: int, *sockets: SocketStatus) -> Answer:
 
 @pytest.mark.parametrize(
     "message",
-    [status(), status(workers=4), Farewell(node_id=node_id(1)), question(), answer(1, socket())],
+    [status(), Farewell(node_id=node_id(1)), question(), answer(1, socket())],
     ids=lambda message: message.kind,
 )
 def test_what_is_written_is_read(message: Message) -> None:
@@ -132,6 +132,7 @@ def with_node(values: Mapping[str, Any]) -> dict[str, Any]:
         json.dumps(with_node({"sockets": "3"})).encode(),
         json.dumps(with_node({"sockets": -1})).encode(),
         json.dumps(with_node({"startedAt": float("nan")})).encode(),
+        json.dumps(with_node({"startedAt": 1e12})).encode(),
         json.dumps(with_node({"name": "n" * 257})).encode(),
         json.dumps({**json.loads(encode(question())), "inbox": "bridge.quota"}).encode(),
         json.dumps({**json.loads(encode(question())), "userId": "a b"}).encode(),

@@ -3,7 +3,7 @@
 const BASE = new URL("api/", document.baseURI);
 const TOKEN_KEY = "bridge-admin-token";
 const EVENT_CHARACTERS_MAX = 16 * 1024 * 1024;
-const REQUEST_MILLISECONDS_MAX = 20_000;
+const REQUEST_MILLISECONDS_MAX = 40_000; // Above what an errand on the bus may take.
 const WAIT_MILLISECONDS_MIN = 500;
 const WAIT_MILLISECONDS_MAX = 15_000;
 const STEADY_MILLISECONDS_MIN = 5_000; // A stream that held so long starts the waits anew.
@@ -49,24 +49,22 @@ export function post(path, body, { signal } = {}) {
 
 async function request(path, { signal, method = "GET", body } = {}) {
   const limit = AbortSignal.timeout(REQUEST_MILLISECONDS_MAX);
-  const either = signal ? AbortSignal.any([signal, limit]) : limit;
-  const response = await send(path, { signal: either, method, body }).catch((error) => {
+  try {
+    const response = await send(path, { signal: signal ? AbortSignal.any([signal, limit]) : limit, method, body });
+    return await response.json();
+  } catch (error) {
     signal?.throwIfAborted();
-    throw error.name === "TimeoutError" ? new ApiError(0, { message: "The bridge takes too long to answer." }) : error;
-  });
-  return response.json();
+    if (error instanceof ApiError) throw error;
+    // It can break off in the middle of an answer, too.
+    throw new ApiError(0, { message: limit.aborted ? "The bridge takes too long to answer." : "The bridge does not answer." });
+  }
 }
 
+/** Throws ApiError for what is refused, and what `fetch` throws. */
 async function send(path, { signal, method, body, accept = "application/json" }) {
   const headers = { Accept: accept, Authorization: `Bearer ${session.token}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  let response;
-  try {
-    response = await fetch(new URL(path, BASE), { method, body, headers, signal, cache: "no-store", credentials: "omit" });
-  } catch (error) {
-    if (error instanceof TypeError) throw new ApiError(0, { message: "The bridge does not answer." });
-    throw error;
-  }
+  const response = await fetch(new URL(path, BASE), { method, body, headers, signal, cache: "no-store", credentials: "omit" });
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   if (response.status === 401) session.signOut();
@@ -106,14 +104,18 @@ export async function stream(path, { signal, onEvent, onState, wake }) {
 async function read(body, onEvent) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    text += value.replaceAll("\r\n", "\n");
-    const events = text.split("\n\n");
-    text = events.pop();
-    if (text.length > EVENT_CHARACTERS_MAX) throw new ApiError(0, { message: "The bridge sent an event that is too long." });
-    for (const event of events) deliver(event, onEvent);
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      text += value.replaceAll("\r\n", "\n");
+      const events = text.split("\n\n");
+      text = events.pop();
+      if (text.length > EVENT_CHARACTERS_MAX) throw new ApiError(0, { message: "The bridge sent an event that is too long." });
+      for (const event of events) deliver(event, onEvent);
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // Else a stream that is given up here would stay open, one of the few that the node has.
   }
 }
 

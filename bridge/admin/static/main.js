@@ -100,6 +100,7 @@ function signIn(message) {
 }
 
 function route({ moved }) {
+  if (!session.token) return; // The form to sign in stays.
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
   const view = views.find((each) => each.path === (name || "overview"));
