@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,9 +27,9 @@ from bridge.ws.dialects import bridge_v1
 from bridge.ws.dialects.bridge_v1_schema import ANSWERS, COMMANDS, DIALECT, NOTICES
 from consumers import domains
 from tests.doc_reading import blocks
+from tests.npm import installed, run
 
-NODE = Path(__file__).parent / "node"
-PARSER_SECONDS_MAX = 60.0
+SOURCE = Path(__file__).parent / "asyncapi"
 INFORMATION = 2  # A severity of the parser's: 0 is an error, 1 a warning.
 BODY_BYTES_MAX = 262_144
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -86,19 +84,9 @@ def validator(schema: Part) -> Draft7Validator:
 
 def test_parser() -> None:
     """The official parser finds no error and no warning, only that there is a newer AsyncAPI."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not on PATH")
-    if not (NODE / "node_modules").is_dir():
-        pytest.skip("the parser is not installed; `npm ci --prefix tests/node --ignore-scripts` does it")
-    done = subprocess.run(
-        ["node", str(NODE / "asyncapi.cjs")],
-        input=json.dumps(DOCUMENT),
-        capture_output=True,
-        text=True,
-        timeout=PARSER_SECONDS_MAX,
-        check=True,
-    )
+    done = run(installed(SOURCE), "node", "parse.cjs", stdin=json.dumps(DOCUMENT))
 
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert [(each["severity"], each["code"]) for each in said["diagnostics"]] == [
         (INFORMATION, "asyncapi-latest-version")
