@@ -59,7 +59,7 @@ lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrad
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements/runtime.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra otel --output-file requirements/otel.txt
 	$(COMPILE) $(ARGS) $(PEERS)/requirements.in --output-file $(PEERS)/requirements.txt
-	@if command -v npm >/dev/null; then for folder in $(PEERS) tests/node examples/nestjs; do \
+	@if command -v npm >/dev/null; then for folder in $(PEERS) tests/asyncapi tests/grafana examples/nestjs; do \
 		npm --prefix $$folder install --package-lock-only --ignore-scripts --silent || exit; done; fi
 
 clean: ## Remove caches, build results and .run. Not .venv.

@@ -11,11 +11,11 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import NamedTuple
 
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.event import BaseEvent, UserEvent
+from bridge.core.examples import event_from, published
 from bridge.core.revocation import ChangeKind
 from bridge.core.rooms import EVERYONE, parse_room, role_room, user_room
 
@@ -126,14 +126,12 @@ class _Writer:
     def event(self, event_type: EventType, routing_key: str, user_id: str = OWNER) -> Publication:
         """Return the example of an event type, published for this user under this routing key."""
         message_id = self._next_id()
-        payload = {**event_type.model.EXAMPLE, "type": routing_key, "userId": user_id}
+        payload = published(event_type, type=routing_key, userId=user_id)
         if event_type.once_by:
             # What can happen only once must not be taken for what happened before.
             name = event_type.once_by[0]
             payload[name] = f"{payload[name]}-{message_id}"
-        # As the bridge reads it: numbers exactly.
-        read = json.loads(json.dumps({**payload, "timestamp": ANY_TIME}), parse_float=Decimal)
-        event = event_type.model.model_validate(read)
+        event = event_from(event_type, payload)
         frames = dict(
             self._frame(self._catalogue.of_class(type(each)), each, message_id)
             for each in (event, *event.derived())

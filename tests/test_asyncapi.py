@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,32 +10,34 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
+from msgspec.structs import replace
 
 from bridge import __version__
 from bridge.core.asyncapi import Deployment, asyncapi_of
 from bridge.core.by_hand import judge
 from bridge.core.catalogue import UNROUTED, Catalogue, Domain
 from bridge.core.delivery import Delivery
-from bridge.core.describe import key_of
 from bridge.core.entry import Logged
 from bridge.core.event import UserEvent
 from bridge.core.examples import EVENT_ID, OFFSET, event_from, published
 from bridge.core.intake import Fate, make_entry
 from bridge.core.policy import DROP_OLDEST
-from bridge.core.schema import sent_types
+from bridge.core.schema import key_of, sent_types
 from bridge.ws.dialects import bridge_v1
 from bridge.ws.dialects.bridge_v1_schema import ANSWERS, COMMANDS, DIALECT, NOTICES
 from consumers import domains
 from tests.doc_reading import blocks
+from tests.npm import installed, run
 
-NODE = Path(__file__).parent / "node"
-PARSER_SECONDS_MAX = 60.0
+SOURCE = Path(__file__).parent / "asyncapi"
 INFORMATION = 2  # A severity of the parser's: 0 is an error, 1 a warning.
 BODY_BYTES_MAX = 262_144
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 CATALOGUE = Catalogue([*domains(), Domain(UNROUTED, "anybody", topics=(), catches_unrouted=True)])
+DEPLOYMENT = Deployment("cloudphone.events", "/", "bridge", BODY_BYTES_MAX, "bridge_token")
 DOCUMENT = asyncapi_of(
     CATALOGUE,
-    Deployment("cloudphone.events", "bridge", BODY_BYTES_MAX, "bridge_token"),
+    DEPLOYMENT,
     DIALECT,
     version=__version__,
 )
@@ -84,19 +84,9 @@ def validator(schema: Part) -> Draft7Validator:
 
 def test_parser() -> None:
     """The official parser finds no error and no warning, only that there is a newer AsyncAPI."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not on PATH")
-    if not (NODE / "node_modules").is_dir():
-        pytest.skip("the parser is not installed; `npm ci --prefix tests/node --ignore-scripts` does it")
-    done = subprocess.run(
-        ["node", str(NODE / "asyncapi.cjs")],
-        input=json.dumps(DOCUMENT),
-        capture_output=True,
-        text=True,
-        timeout=PARSER_SECONDS_MAX,
-        check=True,
-    )
+    done = run(installed(SOURCE), "node", "parse.cjs", stdin=json.dumps(DOCUMENT))
 
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert [(each["severity"], each["code"]) for each in said["diagnostics"]] == [
         (INFORMATION, "asyncapi-latest-version")
@@ -178,14 +168,13 @@ def test_versions() -> None:
         model = type(f"Scored{version}", (UserEvent,), {"__doc__": "A goal."})
         domain.event("match.scored", overflow=DROP_OLDEST, version=version)(model)
     catalogue = Catalogue([domain, Domain(UNROUTED, "anybody", topics=(), catches_unrouted=True)])
-    deployment = Deployment("events", "bridge", BODY_BYTES_MAX, "bridge_token")
 
-    document = asyncapi_of(catalogue, deployment, DIALECT, version="1")
+    document = asyncapi_of(catalogue, DEPLOYMENT, DIALECT, version="1")
 
     addresses = {key: channel["address"] for key, channel in document["channels"].items()}
     assert addresses == {
         "match.scored": "match.scored:v1",
-        "match.scored.v2": "match.scored",
+        "match.scored-v2": "match.scored",
         "socket": "/ws",
     }
     for channel in published_channels(document):
@@ -203,6 +192,19 @@ def test_frames() -> None:
         message = DOCUMENT["channels"]["socket"]["messages"][f"event.{key_of(event_type)}"]
 
         assert message["examples"] == [{"payload": json.loads(written)}]
+
+
+@pytest.mark.parametrize(("trace", "described"), [("", True), (TRACE, True), ("somewhere", False)])
+def test_frames_with_a_trace(trace: str, described: bool) -> None:  # noqa: FBT001 - a table
+    """A frame may have the trace of its event, and what is none satisfies no schema."""
+    (event_type, *_) = sent_types(CATALOGUE)
+    entry = make_entry(event_type, event_from(event_type, published(event_type)), EVENT_ID)
+    written = bridge_v1.encode_traced_event(Logged(OFFSET, replace(entry, trace=trace)), entry.targets[0])
+    message = DOCUMENT["channels"]["socket"]["messages"][f"event.{key_of(event_type)}"]
+
+    frame = json.loads(written)
+    assert ("trace" in frame) == bool(trace)
+    assert validator(message["payload"]).is_valid(frame) is described
 
 
 def test_what_is_said() -> None:

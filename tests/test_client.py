@@ -84,7 +84,7 @@ def test_export_with_a_domain_of_the_settings(tmp_path: Path, monkeypatch: pytes
         'fields = { matchId = "id", "score?" = "number", tags = "list of text" }\n'
     )
     monkeypatch.setenv("BRIDGE_CONFIG", str(settings))
-    monkeypatch.setenv("RABBITMQ_URL", "amqp://127.0.0.1")
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://127.0.0.1/a%2Fb")
     monkeypatch.setenv("BRIDGE_AMQP__EXCHANGE", "scores")
     monkeypatch.setenv("JWT_SECRET", "b3V0IG9mIHRoZSBibHVlLCBhIHNlY3JldCB0aGF0IGlzIGxvbmc")
 
@@ -95,7 +95,8 @@ def test_export_with_a_domain_of_the_settings(tmp_path: Path, monkeypatch: pytes
 
     assert '"match.scored": { version: 1; data: MatchScored };' in types
     assert schema["$defs"]["match.scored"]["properties"]["data"]["required"] == ["matchId", "tags"]
-    assert document["channels"]["match.scored"]["bindings"]["amqp"]["exchange"]["name"] == "scores"
+    exchange = document["channels"]["match.scored"]["bindings"]["amqp"]["exchange"]
+    assert (exchange["name"], exchange["vhost"]) == ("scores", "a/b")
     assert "| `tags` | list of text | yes |" in page
 
 

@@ -281,10 +281,10 @@ def test_cli_commands() -> None:
 
 def test_make_targets() -> None:
     """Each `make` target that a document names is there."""
-    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), flags=re.MULTILINE))
 
     for document in DOCUMENTS:
-        named = set(re.findall(r"`?make ([a-z]+)", " ".join(words(document.read_text(encoding="utf-8")))))
+        named = set(re.findall(r"`?make ([a-z-]+)", " ".join(words(document.read_text(encoding="utf-8")))))
         assert named <= targets, document.name
 
 
@@ -293,7 +293,8 @@ def test_files_that_documents_name() -> None:
     for document in DOCUMENTS:
         for word in words(document.read_text(encoding="utf-8")):
             if re.fullmatch(
-                r"(bridge|consumers|config|docs|tests|devel|benchmarks|requirements)/[\w./-]*", word
+                r"(bridge|clients|consumers|config|docs|examples|tests|devel|benchmarks|requirements)/[\w./-]*",
+                word,
             ):
                 assert (ROOT / word).exists(), f"{document.name} names {word}"
 
@@ -328,14 +329,22 @@ def anchors(document: Path) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links(document: Path) -> None:
-    """Links between documents lead somewhere."""
-    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+    """Links between documents lead somewhere, and pictures are there."""
+    text = document.read_text(encoding="utf-8")
+    for link in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]:
         if link.startswith("http"):
             continue
         file, _, anchor = link.partition("#")
         target = (document.parent / file) if file else document
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_leads_everywhere() -> None:
+    """README.md has a link to every document."""
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", read("README.md"))}
+
+    assert {str(document.relative_to(ROOT)) for document in DOCUMENTS} - {"README.md"} <= links
 
 
 def test_domain_tables() -> None:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
 
+import aio_pika
 import pytest
+from yarl import URL
 
 from devel.errors import DevelError
 from devel.node import PrivateNode
+from devel.ports import free_ports
 from devel.rabbitmq import find_or_install_server
 from tests.commands import environment
 from tests.doc_reading import ROOT, blocks, read
-from tests.test_end_to_end import ServedNode, client, serving
+from tests.eventually import eventually
+from tests.proxy import Proxy
+from tests.test_end_to_end import ServedNode, client, now, serving
 
 EXAMPLES = ROOT / "examples"
 MANAGEMENT = "rabbitmq_management"
@@ -113,6 +120,32 @@ def test_nobody_listens(command: tuple[str, ...], variables: dict[str, str]) -> 
 
     assert done.returncode == 1
     assert "published" not in done.stdout
+
+
+async def test_a_broker_that_is_away(broker: PrivateNode, bridge: ServedNode) -> None:
+    """The Python example keeps an event while RabbitMQ is away, and publishes it under the id that it has."""
+    await bridge.ready()
+    example = runpy.run_path(PYTHON[1])
+    event = {"userId": "u8", "timestamp": now(), "quotaId": "q1", "limits": {}, "usage": {}}
+    (port,) = free_ports(1)
+    address = URL(broker.url)
+    assert address.host is not None
+    assert address.port is not None
+    between = partial(Proxy, address.host, address.port, listen_at=port)
+    through = str(address.with_host("127.0.0.1").with_port(port))
+    async with AsyncExitStack() as stack:
+        page = await stack.enter_async_context(client(bridge, "u8"))
+        async with between():
+            connection = await aio_pika.connect_robust(through, reconnect_interval=0.1)
+            stack.push_async_callback(connection.close)
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            exchange = await channel.get_exchange("example.events")
+        await eventually(lambda: channel.is_closed, "a connection that is known to be gone")
+        publishing = asyncio.create_task(example["publish"](exchange, "quota.updated", event, "kept-1"))
+        await stack.enter_async_context(between())
+
+        assert await publishing == "kept-1"
+        await page.gets("kept-1")
 
 
 def test_documented() -> None:

@@ -93,20 +93,18 @@ def test_nothing_is_unwatched() -> None:
 def test_an_alert_tells_what_to_do(rule: dict[str, Any]) -> None:
     """Each alert says how urgent it is and what has happened, and leads to its place in the runbook."""
     page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-    runbook = (ROOT / page).read_text(encoding="utf-8").partition("\n## Runbook\n")[2].partition("\n## ")[0]
 
     assert rule["labels"]["severity"] in SEVERITIES
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
     assert anchor == rule["alert"].lower()
-    assert f"\n### {rule['alert']}\n" in runbook
+    assert f"\n## {rule['alert']}\n" in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_the_runbook_has_no_more() -> None:
     """The runbook has no place for an alert that is not there."""
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    runbook = text.partition("\n## Runbook\n")[2].partition("\n## ")[0]
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 
-    assert re.findall("^### (.+)$", runbook, flags=re.MULTILINE) == [rule["alert"] for rule in rules()]
+    assert re.findall("^## (.+)$", runbook, flags=re.MULTILINE) == [rule["alert"] for rule in rules()]
 
 
 def test_every_alert_is_tested() -> None:

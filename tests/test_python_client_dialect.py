@@ -125,7 +125,15 @@ def test_event_has_its_position() -> None:
 
     assert isinstance(effect, Event)
     assert (effect.position, dialect.since) == (Position("e1", 12), Position("e1", 12))
-    assert (effect.type, effect.data) == ("order.completed", {"orderId": "12"})
+    assert (effect.type, effect.data, effect.trace) == ("order.completed", {"orderId": "12"}, None)
+
+
+def test_event_has_its_trace() -> None:
+    """An event that comes with a trace is handed on with it."""
+    (effect,) = opened().receive(event(12) | {"trace": "00-ab-cd-01"})
+
+    assert isinstance(effect, Event)
+    assert effect.trace == "00-ab-cd-01"
 
 
 def test_pong_keeps_the_position_young() -> None:

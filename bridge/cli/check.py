@@ -13,9 +13,9 @@ import typer
 from rich.markup import escape
 
 from bridge.admin.asking import health_at, is_public_port
-from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, connect
+from bridge.amqp.link import AUTHENTICATION_ERRORS, CONNECT_ERRORS, Channel, connect
 from bridge.amqp.stream import declare_stream
-from bridge.amqp.topology import TopologyError
+from bridge.amqp.topology import Topology, TopologyError
 from bridge.app import catalogue_of, topology_of
 from bridge.auth.readers import KeysUnreadableError
 from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
@@ -187,11 +187,12 @@ async def _broker(settings: Settings) -> list[Finding]:
         return [Finding("broker", f"RabbitMQ does not answer: {type(exc).__name__}: {exc}", remedy)]
     async with connection:
         topology = topology_of(settings, catalogue_of(settings))
-        channel = await connection.channel(publisher_confirms=False)
         try:
+            channel = await connection.channel(publisher_confirms=False)
             await topology.declare(channel)
             if settings.event_log.kind == "stream":
                 await declare_stream(channel, topology.names.log, retention_of(settings))
+            queues = await _queues(channel, topology)
         except TopologyError as exc:
             remedy = "delete what is in the way, if nobody needs it, or choose another amqp.prefix"
             return [Finding("broker", "RabbitMQ answers"), Finding("topology", str(exc), remedy)]
@@ -203,18 +204,17 @@ async def _broker(settings: Settings) -> list[Finding]:
                 Finding("broker", "RabbitMQ answers"),
                 Finding("topology", f"{type(exc).__name__}: {exc}", remedy),
             ]
-        findings = [Finding("broker", "RabbitMQ answers"), Finding("topology", "declared and verified")]
-        for domain in topology.domains:
-            name = topology.names.queue(domain)
-            queue = await channel.declare_queue(name, passive=True)
-            result = queue.declaration_result
-            findings.append(
-                Finding(
-                    "consumers", f"{name}: {result.consumer_count} attached, {result.message_count} waiting"
-                )
-            )
-        dead = await channel.declare_queue(topology.names.dead, passive=True)
-        findings.append(
-            Finding("dead", f"{topology.names.dead}: {dead.declaration_result.message_count} dead letters")
-        )
-        return findings
+    return [Finding("broker", "RabbitMQ answers"), Finding("topology", "declared and verified"), *queues]
+
+
+async def _queues(channel: Channel, topology: Topology) -> list[Finding]:
+    """Tell who consumes each domain's queue, and what waits in it, and among the dead letters."""
+    findings: list[Finding] = []
+    for domain in topology.domains:
+        name = topology.names.queue(domain)
+        queue = (await channel.declare_queue(name, passive=True)).declaration_result
+        detail = f"{name}: {queue.consumer_count} attached, {queue.message_count} waiting"
+        findings.append(Finding("consumers", detail))
+    name = topology.names.dead
+    dead = (await channel.declare_queue(name, passive=True)).declaration_result
+    return [*findings, Finding("dead", f"{name}: {dead.message_count} dead letters")]

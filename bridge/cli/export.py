@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -19,6 +20,8 @@ from bridge.ws.dialects.bridge_v1_schema import DIALECT
 from consumers import domains
 
 app = typer.Typer(no_args_is_help=True, help="Write the events for other programs and for people.")
+
+DEFAULT_VHOST = "/"
 
 BuiltIn = Annotated[
     bool, typer.Option("--built-in", help="Leave out the domains of the settings, and need no settings.")
@@ -56,13 +59,21 @@ def _what(*, built_in: bool) -> tuple[Catalogue, Deployment]:
     """Return the events, and what else the settings decide of the interface."""
     if built_in:
         amqp, ingest, auth = Amqp.model_fields, Ingest.model_fields, Auth.model_fields
-        defaults = (amqp["exchange"], amqp["prefix"], ingest["body_bytes_max"], auth["cookie_name"])
-        return Catalogue(domains()), Deployment(*(field.default for field in defaults))
+        deployment = Deployment(
+            exchange=amqp["exchange"].default,
+            vhost=DEFAULT_VHOST,
+            prefix=amqp["prefix"].default,
+            body_bytes_max=ingest["body_bytes_max"].default,
+            cookie=auth["cookie_name"].default,
+        )
+        return Catalogue(domains()), deployment
     settings = settings_or_exit()
+    path = urlsplit(settings.amqp.url.get_secret_value()).path
     deployment = Deployment(
-        settings.amqp.exchange,
-        settings.amqp.prefix,
-        settings.ingest.body_bytes_max,
-        settings.auth.cookie_name,
+        exchange=settings.amqp.exchange,
+        vhost=unquote(path.removeprefix("/")) or DEFAULT_VHOST,
+        prefix=settings.amqp.prefix,
+        body_bytes_max=settings.ingest.body_bytes_max,
+        cookie=settings.auth.cookie_name,
     )
     return catalogue_or_exit(settings), deployment

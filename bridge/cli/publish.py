@@ -14,6 +14,10 @@ from bridge.cli.common import bus, catalogue_or_exit, console, errors, fail, run
 from bridge.core.by_hand import event_by_hand, judge
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
+from bridge.core.errors import Refused
+from bridge.core.event import iso_utc
+from bridge.core.examples import published
+from bridge.core.explain import find_type
 from bridge.settings import Settings
 
 
@@ -34,11 +38,13 @@ def publish(
     """Publish one event to the exchange, after checking it as the bridge would."""
     settings = settings_or_exit()
     catalogue = catalogue_or_exit(settings)
-    payload = _payload(catalogue, event_type, data, user=user, example=example)
+    now = datetime.now(UTC)
+    payload = _example(catalogue, event_type, now) if example else {}
+    payload |= _given(data)
+    if user is not None:
+        payload["userId"] = user
     try:
-        delivery = event_by_hand(
-            event_type, payload, now=datetime.now(UTC), message_id=message_id or uuid4().hex
-        )
+        delivery = event_by_hand(event_type, payload, now=now, message_id=message_id or uuid4().hex)
     except ValueError as exc:
         fail(str(exc))
     verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
@@ -53,26 +59,23 @@ def publish(
         errors.print(f"  it will be dead-lettered: {verdict.refused.message}", markup=False, soft_wrap=True)
 
 
-def _payload(
-    catalogue: Catalogue, event_type: str, data: str, *, user: str | None, example: bool
-) -> dict[str, Any]:
+def _example(catalogue: Catalogue, event_type: str, now: datetime) -> dict[str, Any]:
+    """Return the example of an event type, as if it happened now; exit if there is no such type."""
+    try:
+        return published(find_type(catalogue, event_type), timestamp=iso_utc(now))
+    except Refused as refused:
+        fail(refused.message)
+
+
+def _given(data: str) -> dict[str, Any]:
+    """Return the payload that was typed, or exit."""
     try:
         given = json.loads(sys.stdin.read() if data == "-" else data)
     except (ValueError, RecursionError) as exc:
         fail(f"the payload is not JSON: {exc}")
     if not isinstance(given, dict):
         fail("the payload must be a JSON object")
-    payload: dict[str, Any] = {}
-    if example:
-        known = {known_type.name: known_type for known_type in catalogue.event_types}
-        if event_type not in known:
-            fail(f"there is no event type {event_type!r}; known: {', '.join(known)}")
-        payload |= known[event_type].model.EXAMPLE
-        payload["userId"] = "u1"
-    payload |= given
-    if user is not None:
-        payload["userId"] = user
-    return payload
+    return given
 
 
 async def send(settings: Settings, delivery: Delivery) -> None:

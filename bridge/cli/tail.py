@@ -14,6 +14,7 @@ from bridge.cli.common import bus, catalogue_or_exit, console, run, settings_or_
 from bridge.core.by_hand import judge
 from bridge.core.delivery import Delivery
 from bridge.core.intake import Fate, Verdict
+from bridge.core.rooms import user_room
 from bridge.settings import Settings
 
 
@@ -53,7 +54,7 @@ async def _tail(settings: Settings, pattern: str, user: str | None, count: int) 
 def _wanted(delivery: Delivery, verdict: Verdict, pattern: str, user: str | None) -> bool:
     if not fnmatchcase(verdict.event_type or delivery.routing_key, pattern):
         return False
-    return user is None or any(f"user:{user}" in entry.targets for entry in verdict.entries)
+    return user is None or any(user_room(user) in entry.targets for entry in verdict.entries)
 
 
 def _show(delivery: Delivery, verdict: Verdict) -> None:

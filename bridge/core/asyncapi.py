@@ -6,6 +6,7 @@ bridge's: it receives what services publish and clients command, and sends what 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bridge.core.asyncapi_socket import (
@@ -18,9 +19,10 @@ from bridge.core.asyncapi_socket import (
     socket_operations,
 )
 from bridge.core.catalogue import Catalogue, Domain, EventType
-from bridge.core.describe import audience_of, key_of, routing_key_of, slow_of
+from bridge.core.describe import audience_of, routing_key_of, slow_of
 from bridge.core.examples import EVENT_ID, TIMESTAMP, published
-from bridge.core.schema import one_line, published_schema, sent_types
+from bridge.core.schema import key_of, one_line, published_schema, sent_types
+from bridge.core.tracecontext import PATTERN as TRACE_PATTERN
 
 VERSION = "3.0.0"
 AMQP_BINDING = "0.3.0"
@@ -42,6 +44,7 @@ class Deployment:
     """What the settings decide of the interface."""
 
     exchange: str  # Where events are published.
+    vhost: str  # Where the exchange is.
     prefix: str  # How the names of the bridge's own queues begin.
     body_bytes_max: int
     cookie: str  # That may hold a token.
@@ -162,7 +165,7 @@ def _route(catalogue: Catalogue, domain: Domain, event_type: EventType, deployme
                     "type": "topic",
                     "durable": True,
                     "autoDelete": False,
-                    "vhost": "/",
+                    "vhost": deployment.vhost,
                 },
                 "bindingVersion": AMQP_BINDING,
             }
@@ -193,10 +196,28 @@ def _body(domain: Domain, event_type: EventType) -> Part:
     return {"allOf": [body, {"required": ["timestamp"]}]} if domain.timestamp_required else body
 
 
+def _form(
+    name: str, summary: str, payload: Part, examples: Sequence[Part], headers: Iterable[str] = ()
+) -> Part:
+    """Return a message as it is published, with the headers that it may have."""
+    properties = {
+        "traceparent": {
+            "type": "string",
+            "pattern": TRACE_PATTERN,
+            "description": "W3C Trace Context; what is malformed counts as none.",
+        },
+        **{header: {"type": "string"} for header in headers},
+    }
+    return {
+        **message(name, summary, payload, examples),
+        "headers": {"type": "object", "properties": properties},
+    }
+
+
 def _plain(domain: Domain, event_type: EventType, key: str) -> Part:
     attributes = {"specversion": "1.0", "id": EVENT_ID, "source": "/example", "type": key, "time": TIMESTAMP}
     headers = {f"cloudEvents:{name}": value for name, value in attributes.items()}
-    return message(
+    return _form(
         event_type.name,
         "The event itself; with CloudEvents attributes as headers it is a CloudEvent in binary mode.",
         _body(domain, event_type),
@@ -204,19 +225,12 @@ def _plain(domain: Domain, event_type: EventType, key: str) -> Part:
             {"name": "plain", "payload": published(event_type)},
             {"name": "cloudEventBinary", "headers": headers, "payload": published(event_type)},
         ],
-    ) | {
-        "headers": {
-            "type": "object",
-            "properties": {
-                "traceparent": {"type": "string", "description": "W3C Trace Context."},
-                **{name: {"type": "string"} for name in headers},
-            },
-        }
-    }
+        headers,
+    )
 
 
 def _wrapped(domain: Domain, event_type: EventType, key: str) -> Part:
-    return message(
+    return _form(
         event_type.name,
         "The event as NestJS wraps it.",
         {
@@ -249,7 +263,7 @@ def _cloud_event(domain: Domain, event_type: EventType, key: str) -> Part:
         payload["anyOf"] = [{"required": ["time"]}, {"properties": {"data": {"required": ["timestamp"]}}}]
     summary = "The event as a CloudEvent 1.0 in structured mode."
     example = {"name": "cloudEvent", "payload": {**attributes, "data": data}}
-    written = message(event_type.name, summary, payload, [example])
+    written = _form(event_type.name, summary, payload, [example])
     return {**written, "contentType": "application/cloudevents+json"}
 
 

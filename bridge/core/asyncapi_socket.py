@@ -8,9 +8,8 @@ from typing import Any
 
 from bridge.core.catalogue import EventType
 from bridge.core.close import CloseReason
-from bridge.core.describe import key_of
 from bridge.core.examples import frame
-from bridge.core.schema import frame_schema
+from bridge.core.schema import frame_schema, key_of
 
 WS_BINDING = "0.1.0"
 SOCKET = "socket"

@@ -62,11 +62,6 @@ def slow_of(event_type: EventType) -> str:
     return _SLOW.get(event_type.overflow.policy, f"the newest per {keys} stays")
 
 
-def key_of(event_type: EventType) -> str:
-    """Return a name for an event type and its version: the first version has the type's."""
-    return event_type.name if event_type.version == 1 else f"{event_type.name}.v{event_type.version}"
-
-
 def routing_key_of(catalogue: Catalogue, event_type: EventType) -> str:
     """Return the routing key that means this type and version: the newest needs no suffix."""
     newest = catalogue.resolve(event_type.name) is event_type

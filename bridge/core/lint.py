@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.delivery import Delivery
-from bridge.core.describe import fields_of
+from bridge.core.describe import FieldRow, fields_of
 from bridge.core.envelope import open_envelope
 from bridge.core.errors import Reason, Refused, shown
 from bridge.core.event_text import Broken, Item, items_of, lines_of
@@ -80,6 +80,7 @@ class Linter:
         self._judge = judge
         self._body_bytes_max = body_bytes_max
         self._routing_key = routing_key
+        self._rows: dict[EventType, Mapping[str, FieldRow]] = {}  # Of the types that were looked at.
 
     def lint(self, text: str, *, by_line: bool) -> Report:
         """Judge every event of a text. With `by_line` each line is one, and a broken one spoils no other."""
@@ -145,8 +146,7 @@ class Linter:
     def _refused(self, item: Item, event_type: EventType | None, key: str, refused: Refused) -> Finding:
         remedy = _REMEDIES.get(refused.reason, "")
         if event_type is not None and refused.reason in (Reason.MISSING_FIELD, Reason.BAD_FIELD):
-            rows = {row.name: row for row in fields_of(self._catalogue, event_type)}
-            row = rows.get(refused.field.partition(".")[0])
+            row = self._rows_of(event_type).get(refused.field.partition(".")[0])
             verb = "add it" if refused.reason is Reason.MISSING_FIELD else "correct it"
             remedy = verb if row is None else f"{verb}; {row.name} ({row.word}): {row.description}"
         name = event_type.name if event_type is not None else key
@@ -160,6 +160,11 @@ class Linter:
             refused.message,
             remedy,
         )
+
+    def _rows_of(self, event_type: EventType) -> Mapping[str, FieldRow]:
+        if event_type not in self._rows:
+            self._rows[event_type] = {row.name: row for row in fields_of(self._catalogue, event_type)}
+        return self._rows[event_type]
 
     def _undeclared(
         self, item: Item, event_type: EventType, delivery: Delivery, verdict: Verdict

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 
 from bridge.core.catalogue import Catalogue, Domain, EventType
-from bridge.core.describe import audience_of, fields_of, key_of, routing_key_of, slow_of
+from bridge.core.describe import audience_of, fields_of, routing_key_of, slow_of
 from bridge.core.examples import frame, published
-from bridge.core.schema import one_line
+from bridge.core.schema import key_of, one_line
 
 HEAD = """\
 # Events
@@ -66,7 +66,7 @@ def _index(domains: list[Domain]) -> Iterator[str]:
     yield "| domain | published by | event types |"
     yield "|---|---|---|"
     for domain in domains:
-        links = " · ".join(f"[{each.name}](#{_anchor(_title(each))})" for each in domain.event_types)
+        links = " · ".join(f"[{each.name}](#{_anchor(key_of(each))})" for each in domain.event_types)
         yield f"| [{domain.name}](#{_anchor(domain.name)}) | {domain.publisher} | {links} |"
     yield ""
 
@@ -81,7 +81,7 @@ def _domain(domain: Domain) -> Iterator[str]:
 
 
 def _event(catalogue: Catalogue, event_type: EventType, exchange: str) -> Iterator[str]:
-    yield f"### {_title(event_type)}"
+    yield f"### {key_of(event_type)}"
     yield ""
     yield one_line(event_type.model.__doc__ or "")
     yield ""
@@ -125,10 +125,6 @@ def _block(value: Mapping[str, object]) -> Iterator[str]:
     yield json.dumps(value, ensure_ascii=False)
     yield "```"
     yield ""
-
-
-def _title(event_type: EventType) -> str:
-    return key_of(event_type)
 
 
 def _anchor(title: str) -> str:

@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.event import iso_utc
 from bridge.core.examples import sample
+from bridge.core.tracecontext import PATTERN as TRACE_PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EVENT_ID_CHARACTERS_MAX = 255
@@ -109,6 +110,11 @@ def frame_schema(event_type: EventType) -> dict[str, Any]:
             "version": {"const": event_type.version},
             "id": {"type": "string", "minLength": 1, "maxLength": EVENT_ID_CHARACTERS_MAX},
             "timestamp": {"type": "string", "format": "date-time"},
+            "trace": {
+                "type": "string",
+                "pattern": TRACE_PATTERN,
+                "description": "The publisher's W3C traceparent, if `tracing.frames` is on.",
+            },
             "data": data,
         },
         "required": ["offset", "room", "type", "version", "id", "timestamp", "data"],
@@ -122,7 +128,7 @@ def sent_types(catalogue: Catalogue) -> list[EventType]:
 
 def schema_of(catalogue: Catalogue) -> dict[str, Any]:
     """Return one schema that every event of the catalogue satisfies, each type by name in `$defs`."""
-    frames = {_key(event_type): frame_schema(event_type) for event_type in sent_types(catalogue)}
+    frames = {key_of(event_type): frame_schema(event_type) for event_type in sent_types(catalogue)}
     return {
         "$schema": DIALECT,
         "title": "Events, as sockets get them",
@@ -136,8 +142,12 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _key(event_type: EventType) -> str:
-    return event_type.name if event_type.version == 1 else f"{event_type.name}:v{event_type.version}"
+def key_of(event_type: EventType) -> str:
+    """Return a name for an event type and its version: the first version has the type's.
+
+    A hyphen is in no event type's name, so no two have the same; AsyncAPI allows it in a key, and no colon.
+    """
+    return event_type.name if event_type.version == 1 else f"{event_type.name}-v{event_type.version}"
 
 
 def _odd(part: Mapping[str, Any]) -> bool:

@@ -18,6 +18,8 @@ import re
 from collections.abc import Mapping
 from random import Random
 
+# Of one in version 00, for schemas.
+PATTERN = r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 CHARACTERS_MAX = 512  # Of a later version, which may be longer than the 55 of this one.
 _PARTS = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})"

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractExchange
-from aio_pika.exceptions import AMQPError
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
 URL = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
 EXCHANGE = os.environ.get("EXCHANGE", "cloudphone.events")
@@ -35,7 +35,7 @@ async def publish(
 
     Raises:
         aio_pika.exceptions.DeliveryError: no queue takes it. Is the exchange the one of the bridge?
-        aio_pika.exceptions.AMQPError, OSError, TimeoutError: RabbitMQ did not confirm it.
+        one of aio_pika.exceptions.CONNECTION_EXCEPTIONS, or TimeoutError: RabbitMQ did not confirm it.
     """
     message = aio_pika.Message(
         json.dumps(dict(event)).encode(),
@@ -45,10 +45,11 @@ async def publish(
     )
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            await exchange.publish(message, name, mandatory=True, timeout=CONFIRM_SECONDS_MAX)
+            async with asyncio.timeout(CONFIRM_SECONDS_MAX):
+                await exchange.publish(message, name, mandatory=True)
             break
-        except (AMQPError, OSError, TimeoutError) as error:
-            if attempt == ATTEMPTS_MAX or isinstance(error, aio_pika.exceptions.DeliveryError):
+        except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+            if attempt == ATTEMPTS_MAX or isinstance(error, DeliveryError):
                 raise
             await asyncio.sleep(RETRY_SECONDS)
     return str(message.message_id)
@@ -57,7 +58,7 @@ async def publish(
 async def main() -> None:
     """Publish that a user's quota has changed."""
     user = sys.argv[1] if len(sys.argv) > 1 else "u1"
-    async with await aio_pika.connect_robust(URL) as connection:
+    async with await aio_pika.connect_robust(URL, reconnect_interval=RETRY_SECONDS) as connection:
         # With confirms, a return of what no queue takes is an error, not silence.
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         exchange = await channel.get_exchange(EXCHANGE)

@@ -107,7 +107,7 @@ def test_versions() -> None:
 
     assert {name: each["properties"]["version"] for name, each in schema["$defs"].items()} == {
         "match.scored": {"const": 1},
-        "match.scored:v2": {"const": 2},
+        "match.scored-v2": {"const": 2},
     }
 
 

@@ -166,7 +166,7 @@ ANSWERS = (
                 "message": _TEXT,
                 "clientId": _TEXT,
                 **_JOINED,
-                "expiresAt": {"anyOf": [_TIME, {"type": "null"}]},
+                "expiresAt": _TIME,
                 "pingInterval": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds."},
             },
             {"unread": _COUNT},
@@ -192,7 +192,7 @@ ANSWERS = (
         "authenticated",
         "The new token is in force; the rooms in `left` are no longer open.",
         Authenticated(_ENDS_AT, ("user:u1", "all"), ("device:device-19",), 5),
-        _object({"expiresAt": {"anyOf": [_TIME, {"type": "null"}]}, "rooms": _ROOMS, "left": _ROOMS}),
+        _object({"expiresAt": _TIME, "rooms": _ROOMS, "left": _ROOMS}),
     ),
     _said(
         "inbox",
@@ -220,7 +220,7 @@ NOTICES = (
         "expiring",
         "The token ends soon; send an auth.",
         Expiring(_ENDS_AT),
-        _object({"expiresAt": {"anyOf": [_TIME, {"type": "null"}]}}),
+        _object({"expiresAt": _TIME}),
     ),
     _said("revoked", "The user has lost these rooms.", Revoked(("device:d7",)), _object({"rooms": _ROOMS})),
     _said(

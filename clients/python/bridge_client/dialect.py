@@ -48,7 +48,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as the bridge sent it. `timestamp` is ISO 8601 in UTC; money in `data` is text."""
+    """An event as the bridge sent it. `timestamp` is ISO 8601 in UTC; money in `data` is text.
+
+    `trace` is the publisher's W3C traceparent, if the event has one and the operator shows it.
+    """
 
     type: str
     version: int
@@ -57,6 +60,7 @@ class Event:
     timestamp: str
     data: Mapping[str, Any]
     position: Position
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +214,7 @@ class Dialect:
         position = Position(self._known_position().epoch, int(message["offset"]))
         fields = {name: message[name] for name in ("type", "version", "id", "room", "timestamp", "data")}
         self.since = position
-        return Event(**fields, position=position)
+        return Event(**fields, position=position, trace=message.get("trace"))
 
     def _connected(self, data: Message) -> Sequence[Effect]:
         first, another = self.user_id is None, self.user_id not in (None, data["userId"])

@@ -19,6 +19,8 @@ interface Envelope<N extends string> {
   readonly offset: number;
   /** The room by which this socket gets it. */
   readonly room: string;
+  /** The publisher's W3C traceparent, if the event has one and the operator shows it. */
+  readonly trace?: string;
 }
 
 /** An event of a type that was declared after this package was made, or in the settings of a bridge. */
@@ -59,7 +61,7 @@ export interface InboxItem {
   readonly event: Unplaced<BridgeEvent>;
 }
 
-type Unplaced<E> = E extends unknown ? Omit<E, "offset" | "room"> : never;
+type Unplaced<E> = E extends unknown ? Omit<E, "offset" | "room" | "trace"> : never;
 
 export interface InboxPage {
   readonly items: readonly InboxItem[];

@@ -1,4 +1,4 @@
-/** Hooks for React 19. See README.md. */
+/** Hooks for React 18 and later. See README.md. */
 
 export { type RoomState, useEvent, useRoom, useStale } from "./hooks.js";
 export { type Inbox, useInbox } from "./inbox.js";

@@ -133,5 +133,6 @@ function useRealtime<P extends Pattern>(
       for (const end of ends) end();
     };
   }, [bridge, patterns, newest, refreshMsMin]);
-  return { live, last };
+  // Who asks for another device now is not shown what the one before did.
+  return { live, last: last && concerns(last) ? last : undefined };
 }

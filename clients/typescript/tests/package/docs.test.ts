@@ -9,7 +9,8 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 
 test.each([
-  ["README.md", `${ROOT}/README.md`],
+  ["README.md", `${ROOT}/../../README.md`],
+  ["clients/typescript/README.md", `${ROOT}/README.md`],
   ["docs/client.md", `${ROOT}/../../docs/client.md`],
   ["docs/migrating.md", `${ROOT}/../../docs/migrating.md`],
 ])("the code in %s compiles", (_name, path) => {

@@ -227,6 +227,17 @@ describe("the hooks of the domains", () => {
     });
     expect(onEvent.mock.calls.map(([event]) => event.offset)).toEqual([42]);
   });
+
+  test("of a device that is no longer asked for nothing is shown", async () => {
+    const view = await hook((deviceId: string) => useRealtimeDevice({ deviceId }), "d7" as string);
+    await say(() => socket().greet());
+    await say(() => socket().event(41, "device.started", { userId: "u1", deviceId: "d7" }));
+    expect(view.result.current.last?.offset).toBe(41);
+
+    view.rerender("d8");
+
+    expect(view.result.current.last).toBeUndefined();
+  });
 });
 
 describe("useDepositListener", () => {

@@ -5,6 +5,7 @@ import type {
   Bridge,
   BridgeEvent,
   EventName,
+  InboxItem,
   Matching,
   QuotaUpdated,
   UnknownEvent,
@@ -19,6 +20,12 @@ describe("types", () => {
     expectTypeOf<BridgeEvent<"quota.updated">["version"]>().toEqualTypeOf<1>();
     const narrowed = (event: BridgeEvent) => (event.type === "quota.updated" ? event.data : undefined);
     expectTypeOf(narrowed).returns.toEqualTypeOf<QuotaUpdated | undefined>();
+  });
+
+  test("an event may have the trace of its publisher; one in the inbox has none", () => {
+    expectTypeOf<BridgeEvent["trace"]>().toEqualTypeOf<string | undefined>();
+    expectTypeOf<UnknownEvent["trace"]>().toEqualTypeOf<string | undefined>();
+    expectTypeOf<InboxItem["event"]>().not.toHaveProperty("trace");
   });
 
   test("a pattern gives the events that it matches", () => {
