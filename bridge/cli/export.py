@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli.common import catalogue_or_exit, settings_or_exit
+from bridge.cli.common import catalogue_or_exit, errors, exit_with_problems
 from bridge.core.asyncapi import Deployment, asyncapi_of
 from bridge.core.catalogue import Catalogue
 from bridge.core.markdown import markdown_of
 from bridge.core.schema import schema_of
 from bridge.core.typescript import typescript_of
-from bridge.settings import Amqp, Auth, Ingest
+from bridge.settings import Amqp, Auth, Ingest, Settings, SettingsError, load
 from bridge.ws.dialects.bridge_v1_schema import DIALECT
 from consumers import domains
 
@@ -52,13 +52,21 @@ def markdown(built_in: BuiltIn = False) -> None:
     typer.echo(markdown_of(catalogue, exchange=deployment.exchange), nl=False)
 
 
+def _settings_or_exit() -> Settings:
+    try:
+        return load()
+    except SettingsError as exc:
+        errors.print("No settings here? --built-in needs none, and leaves out the domains of your settings.")
+        exit_with_problems(exc)
+
+
 def _what(*, built_in: bool) -> tuple[Catalogue, Deployment]:
     """Return the events, and what else the settings decide of the interface."""
     if built_in:
         amqp, ingest, auth = Amqp.model_fields, Ingest.model_fields, Auth.model_fields
         defaults = (amqp["exchange"], amqp["prefix"], ingest["body_bytes_max"], auth["cookie_name"])
         return Catalogue(domains()), Deployment(*(field.default for field in defaults))
-    settings = settings_or_exit()
+    settings = _settings_or_exit()
     deployment = Deployment(
         settings.amqp.exchange,
         settings.amqp.prefix,
