@@ -197,6 +197,8 @@ def _banner(settings: Mapping[str, str], token: str) -> str:
 
     (set -a; . .run/env; .venv/bin/python -m bridge publish quota.updated --example --user {SAMPLE_USER})
 
+  or publish one in the console, under Publish, and see it under Live tail.
+
   Ctrl-C stops everything that was started here.
 {rule}
 """

@@ -73,6 +73,7 @@ def test_export_needs_no_settings(kind: str, beginning: str, monkeypatch: pytest
     assert built_in.exit_code == 0
     assert built_in.stdout.startswith(beginning)
     assert with_settings.exit_code == os.EX_CONFIG
+    assert "--built-in" in with_settings.output
 
 
 def test_export_with_a_domain_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

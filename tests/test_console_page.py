@@ -227,6 +227,11 @@ async def test_publish_and_tail(operator: Open) -> None:
     page = someone.page
     await someone.go("Publish")
     await page.get_by_label("Event type").select_option("quota.updated")
+    async with page.expect_request("**/publish") as request:
+        await page.get_by_role("button", name="Publish", exact=True).click()
+    sent = json.loads((await request.value).post_data or "")
+    filled_in = await page.get_by_label("timestamp", exact=False).first.input_value()
+    assert sent["data"]["timestamp"] > filled_in  # Nobody changed it: the time of publishing counts.
     await page.get_by_label("timestamp", exact=False).first.fill("yesterday")
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.get_by_role("alert")).to_contain_text("ISO 8601")

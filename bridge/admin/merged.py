@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from bridge.core.errors import cause_of
 from bridge.core.health import Health
 
 ASK_SECONDS_MAX = 2.0
@@ -65,9 +66,7 @@ async def _ask_one(worker: str, path: Path) -> WorkerAnswer:
             async with session.get("http://worker/metrics") as response:
                 metrics = await response.text()
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as exc:
-        return WorkerAnswer(
-            worker, [Health(f"worker {worker}", ok=False, detail=f"{type(exc).__name__}: {exc}")], ""
-        )
+        return WorkerAnswer(worker, [Health(f"worker {worker}", ok=False, detail=cause_of(exc))], "")
     return WorkerAnswer(worker, [_named(worker, part) for part in parts], metrics)
 
 

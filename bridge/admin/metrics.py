@@ -89,7 +89,7 @@ class BridgeCollector(Collector):
             ("bridge_handshakes_dropped", "Dropped: too many at once.", stats.handshakes_dropped),
             ("bridge_resumes_asked", "Commands with a position.", stats.resumes_asked),
             ("bridge_resumes_recovered", "Those given all they had missed.", stats.resumes_recovered),
-            ("bridge_amqp_reconnects", "Connections to RabbitMQ lost.", stats.reconnects),
+            ("bridge_amqp_reconnects", "Connections lost, and attempts in vain.", stats.reconnects),
         ):
             yield CounterMetricFamily(name, text, value=value)
 

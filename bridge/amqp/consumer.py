@@ -17,6 +17,7 @@ from bridge.amqp.topology import Topology
 from bridge.amqp.witness import Witness
 from bridge.core.backoff import Backoff
 from bridge.core.catalogue import Domain
+from bridge.core.errors import cause_of
 from bridge.core.health import Health
 
 log = structlog.get_logger()
@@ -99,7 +100,7 @@ class DomainConsumer:
                         steady.cancel()
             except RETRYABLE as exc:
                 obey_cancellation()
-                self._trouble = f"{type(exc).__name__}: {exc}"
+                self._trouble = cause_of(exc)
                 if not is_open(connection):
                     return  # The link makes a new one and calls again.
                 wait_seconds = backoff.next()

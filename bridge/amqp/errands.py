@@ -21,7 +21,7 @@ from bridge.amqp.publisher import Publisher
 from bridge.amqp.topology import Names
 from bridge.core.console import BusUnavailableError, Letter, Letters
 from bridge.core.delivery import Delivery
-from bridge.core.errors import cut
+from bridge.core.errors import cause_of, cut
 
 ERRAND_SECONDS_MAX = 30.0
 ERRANDS_WAITING_MAX = 8
@@ -102,7 +102,7 @@ class Errands:
                 "RabbitMQ did not answer in time; look again at what has been done"
             ) from exc
         except RETRYABLE as exc:
-            raise BusUnavailableError(f"RabbitMQ: {type(exc).__name__}: {exc}") from exc
+            raise BusUnavailableError(f"RabbitMQ: {cause_of(exc)}") from exc
         finally:
             self._waiting -= 1
 
@@ -111,7 +111,7 @@ class Errands:
             return await connect(self._url, self._name, self._reader)
         except CONNECT_ERRORS as exc:
             raise BusUnavailableError(
-                f"RabbitMQ does not answer ({type(exc).__name__}: {exc}); try: python -m bridge check"
+                f"RabbitMQ does not answer ({cause_of(exc)}); try: python -m bridge check"
             ) from exc
 
 

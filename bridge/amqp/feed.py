@@ -18,7 +18,7 @@ from bridge.amqp.stream import MARK_HEADER, OFFSET_HEADER, OWN_RECORDS_MAX, Stre
 from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, decode_batch
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Logged, Position
-from bridge.core.errors import LogUnavailableError
+from bridge.core.errors import LogUnavailableError, cause_of
 from bridge.core.feed import Page
 
 PREFETCH = 100  # Messages in hand; with their size this bounds the memory.
@@ -56,7 +56,7 @@ class StreamFeed:
                     async with asyncio.timeout(CLOSE_SECONDS_MAX):
                         await connection.close()
         except RETRYABLE as fault:
-            raise LogUnavailableError(f"the stream: {type(fault).__name__}: {fault}") from fault
+            raise LogUnavailableError(f"the stream: {cause_of(fault)}") from fault
 
     async def _pages(self, connection: Connection, after: Position | None) -> AsyncGenerator[Page]:
         epoch = self._stream.epoch

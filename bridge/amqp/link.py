@@ -26,7 +26,7 @@ from bridge.amqp.faults import ConnectionLostError, SourceLostError, honest
 from bridge.amqp.publisher import PublishFailedError
 from bridge.amqp.topology import TopologyError
 from bridge.core.backoff import Backoff
-from bridge.core.errors import LogUnavailableError
+from bridge.core.errors import LogUnavailableError, cause_of
 from bridge.core.health import Health
 from bridge.core.stats import Stats
 
@@ -255,4 +255,4 @@ def first_reason(group: BaseExceptionGroup[BaseException]) -> str:
     exc: BaseException = group
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
-    return f"{type(exc).__name__}: {exc}"
+    return cause_of(exc)

@@ -14,6 +14,7 @@ from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.link import RETRYABLE, Channel, Connection
 from bridge.amqp.topology import Topology
 from bridge.amqp.witness import Finding, look
+from bridge.core.errors import cause_of
 from bridge.core.health import Health
 from bridge.core.stats import Stats
 
@@ -58,7 +59,7 @@ class Probe:
                 await self._look(channel)
                 await self._vouch(connection)
         except RETRYABLE as exc:
-            trouble, missing = f"{type(exc).__name__}: {exc}", isinstance(exc, ChannelNotFoundEntity)
+            trouble, missing = cause_of(exc), isinstance(exc, ChannelNotFoundEntity)
         obey_cancellation()
         if trouble:
             log.warning("amqp.probe_failed", reason=trouble)

@@ -125,8 +125,8 @@ class StockSource:
         """Get ready: deliveries come as soon as the broker knows of the consumer."""
 
     def _closed(self, closing: asyncio.Future[Any]) -> None:
-        reason = None if closing.cancelled() else closing.exception()
-        self.lose(f"channel closed: {reason}" if reason else "channel closed")
+        said = "" if closing.cancelled() else str(closing.exception() or "")
+        self.lose(f"channel closed: {said}" if said else "channel closed")
 
     async def _collect(self, message: Any) -> None:  # noqa: ANN401 - aiormq's DeliveredMessage
         properties = message.header.properties

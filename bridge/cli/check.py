@@ -21,7 +21,7 @@ from bridge.auth.readers import KeysUnreadableError
 from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
 from bridge.ceilings import ceilings_of
 from bridge.cli.common import console, visible
-from bridge.core.errors import TokenRejected
+from bridge.core.errors import TokenRejected, cause_of
 from bridge.core.health import Health
 from bridge.keyring import sources_of, token_rules_of
 from bridge.retention import retention_of
@@ -184,7 +184,7 @@ async def _broker(settings: Settings) -> list[Finding]:
         return [Finding("broker", f"RabbitMQ refuses the login: {exc}", remedy)]
     except CONNECT_ERRORS as exc:
         remedy = "is it running, and are host, port and virtual host in amqp.url / RABBITMQ_URL right?"
-        return [Finding("broker", f"RabbitMQ does not answer: {type(exc).__name__}: {exc}", remedy)]
+        return [Finding("broker", f"RabbitMQ does not answer: {cause_of(exc)}", remedy)]
     async with connection:
         topology = topology_of(settings, catalogue_of(settings))
         try:
@@ -202,7 +202,7 @@ async def _broker(settings: Settings) -> list[Finding]:
             )
             return [
                 Finding("broker", "RabbitMQ answers"),
-                Finding("topology", f"{type(exc).__name__}: {exc}", remedy),
+                Finding("topology", cause_of(exc), remedy),
             ]
     return [Finding("broker", "RabbitMQ answers"), Finding("topology", "declared and verified"), *queues]
 

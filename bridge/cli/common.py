@@ -18,6 +18,7 @@ from bridge.amqp.publisher import Publisher, PublishFailedError
 from bridge.amqp.topology import Topology, TopologyError
 from bridge.app import catalogue_of, topology_of
 from bridge.core.catalogue import Catalogue
+from bridge.core.errors import cause_of
 from bridge.settings import Settings, SettingsError, load
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except (PublishFailedError, TopologyError) as exc:
         fail(str(exc))
     except RETRYABLE as exc:
-        fail(f"RabbitMQ: {type(exc).__name__}: {exc}")
+        fail(f"RabbitMQ: {cause_of(exc)}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -96,7 +97,7 @@ async def bus(settings: Settings) -> AsyncIterator[Bus]:
     try:
         connection = await connect(settings.amqp.url.get_secret_value(), "bridge command")
     except CONNECT_ERRORS as exc:
-        fail(f"RabbitMQ does not answer ({type(exc).__name__}: {exc}). Try: python -m bridge check")
+        fail(f"RabbitMQ does not answer ({cause_of(exc)}). Try: python -m bridge check")
     async with connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         yield Bus(topology, connection, channel, Publisher(topology.names, channel))

@@ -9,13 +9,13 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from bridge import __version__
-from bridge.cli.common import catalogue_or_exit, settings_or_exit
+from bridge.cli.common import catalogue_or_exit, errors, exit_with_problems
 from bridge.core.asyncapi import Deployment, asyncapi_of
 from bridge.core.catalogue import Catalogue
 from bridge.core.markdown import markdown_of
 from bridge.core.schema import schema_of
 from bridge.core.typescript import typescript_of
-from bridge.settings import Amqp, Auth, Ingest
+from bridge.settings import Amqp, Auth, Ingest, Settings, SettingsError, load
 from bridge.ws.dialects.bridge_v1_schema import DIALECT
 from consumers import domains
 
@@ -55,6 +55,14 @@ def markdown(built_in: BuiltIn = False) -> None:
     typer.echo(markdown_of(catalogue, exchange=deployment.exchange), nl=False)
 
 
+def _settings_or_exit() -> Settings:
+    try:
+        return load()
+    except SettingsError as exc:
+        errors.print("No settings here? --built-in needs none, and leaves out the domains of your settings.")
+        exit_with_problems(exc)
+
+
 def _what(*, built_in: bool) -> tuple[Catalogue, Deployment]:
     """Return the events, and what else the settings decide of the interface."""
     if built_in:
@@ -67,7 +75,7 @@ def _what(*, built_in: bool) -> tuple[Catalogue, Deployment]:
             cookie=auth["cookie_name"].default,
         )
         return Catalogue(domains()), deployment
-    settings = settings_or_exit()
+    settings = _settings_or_exit()
     path = urlsplit(settings.amqp.url.get_secret_value()).path
     deployment = Deployment(
         exchange=settings.amqp.exchange,

@@ -22,6 +22,12 @@ def cut(text: str, characters_max: int) -> str:
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
 
 
+def cause_of(exc: BaseException) -> str:
+    """Return what an exception is and says, for an operator; one that says nothing is named all the same."""
+    said = str(exc) or ("no answer in time" if isinstance(exc, TimeoutError) else "")
+    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
+
+
 class Reason(StrEnum):
     """Why a delivery can never become an event. The value stands in the dead letter and in metrics."""
 

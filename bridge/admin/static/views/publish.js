@@ -26,6 +26,7 @@ export function mount(place, { signal, argument }) {
   const done = h("section.card", { role: "status", hidden: true, "aria-label": "Published" });
   let types = [];
   let form = null;
+  let stamp = null; // The time that the form was filled in with.
 
   const chosen = () => types.find((type) => label(type) === select.value);
 
@@ -49,9 +50,16 @@ export function mount(place, { signal, argument }) {
   /** The example, with what every event has and examples leave out. */
   function fresh() {
     const { example, schema } = chosen();
-    const common = { userId: "u1", timestamp: new Date().toISOString() };
+    stamp = new Date().toISOString();
+    const common = { userId: "u1", timestamp: stamp };
     const missing = Object.entries(common).filter(([name]) => schema.properties?.[name] && !(name in example));
     return { ...Object.fromEntries(missing), ...example };
+  }
+
+  /** What was filled in; a time that nobody has changed becomes that of publishing. */
+  function payload() {
+    const data = read();
+    return data?.timestamp === stamp ? { ...data, timestamp: new Date().toISOString() } : data;
   }
 
   raw.addEventListener("change", () => {
@@ -73,7 +81,7 @@ export function mount(place, { signal, argument }) {
   async function publish(event) {
     event.preventDefault();
     try {
-      const answer = await post("publish", { type: select.value, data: read(), ...(messageId.value.trim() ? { messageId: messageId.value.trim() } : {}) }, { signal });
+      const answer = await post("publish", { type: select.value, data: payload(), ...(messageId.value.trim() ? { messageId: messageId.value.trim() } : {}) }, { signal });
       error.show(null);
       form.mark("", "");
       done.hidden = false;
