@@ -6,6 +6,8 @@ PYTHON := .venv/bin/python
 COMPILE := $(PYTHON) -m uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
 PEERS := benchmarks/peers
+# Processes, each with servers of its own; they mostly wait. 0: one test after the other, in this process.
+TESTS_AT_ONCE ?= 2
 
 .PHONY: help venv run demo test check fmt client chaos fuzz bench bench-peers bench-check lock clean
 
@@ -21,8 +23,8 @@ run: venv ## Find or start RabbitMQ and run the bridge in development mode, unti
 demo: venv ## Beside `make run`: publish one of every event and show who gets it.
 	@exec $(PYTHON) -m devel.demo
 
-test: venv ## Run the tests. ARGS='-k outbox' goes to pytest.
-	$(PYTHON) -m pytest $(ARGS)
+test: venv ## Run the tests, two files at a time. ARGS='-k outbox' goes to pytest.
+	$(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(ARGS)
 
 check: venv ## Check style and types.
 	$(PYTHON) -m ruff check
