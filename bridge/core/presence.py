@@ -36,8 +36,9 @@ NodeId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 UserId = Annotated[str, Field(pattern=ROOM_ID_PATTERN)]
 Text = Annotated[str, Field(max_length=256)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=1_000)]
-Count = Annotated[int, Field(ge=0)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]  # Exact in a browser.
+Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]  # Until the end of the year 9999.
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class MalformedError(Exception):
@@ -56,10 +57,10 @@ class NodeStatus(_Part):
     id: NodeId
     name: Text
     version: Text
-    started_at: Number
+    started_at: Moment
     sockets: Count
     users: Count
-    events_per_second: Number
+    events_per_second: Rate
     ready: bool
     draining: bool
     workers: Count | None = None
@@ -69,10 +70,10 @@ class SocketStatus(_Part):
     """One socket of a user. Times are in seconds since the Unix epoch, by the clock of its node."""
 
     client_id: Text
-    opened_at: Number
+    opened_at: Moment
     address: Text
     rooms: Texts
-    token_expires_at: Number | None
+    token_expires_at: Moment | None
     roles: Texts
     state: Text
     outbox_frames: Count
