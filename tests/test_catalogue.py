@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
 from bridge.core.errors import Reason, Refused
-from bridge.core.event import BaseEvent, UserEvent
+from bridge.core.event import BaseEvent, Money, Number, Payload, Percent, UserEvent
 from bridge.core.names import corrected, is_alias, is_name, is_topic, split_version, topic_matches
 from bridge.core.policy import DROP_OLDEST, conflate
 from consumers import NAMES, domains
@@ -341,6 +341,24 @@ def test_declaration_that_cannot_work(
     """A declaration that no delivery could ever meet fails where it stands."""
     with pytest.raises(ValueError, match=message):
         EventType(name, an_event(), DROP_OLDEST, version=version, aliases=aliases)
+
+
+def test_only_money_is_read_exactly() -> None:
+    """JSON is read into decimals for an event that holds money, however deep, and for no other."""
+
+    class Price(Payload):
+        amount: Money | None = None
+
+    class Measured(UserEvent):
+        value: Number
+        share: Percent | None = None
+
+    class Sold(Measured):
+        prices: list[Price]
+
+    exact = {model: EventType("thing.done", model, DROP_OLDEST).exact for model in (Measured, Sold)}
+
+    assert exact == {Measured: False, Sold: True}
 
 
 def test_durable_with_an_age() -> None:

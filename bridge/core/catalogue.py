@@ -69,7 +69,7 @@ class EventType:
         object.__setattr__(self, "once_attributes", self._attributes("is once", self.once_by))
         head = b'{"type":"%b","version":%d,"id":' % (self.name.encode(), self.version)
         object.__setattr__(self, "head", head)
-        object.__setattr__(self, "exact", _holds_decimal(self.model.__pydantic_core_schema__))
+        object.__setattr__(self, "exact", _holds_money(self.model.__pydantic_core_schema__))
 
     def _attributes(self, verb: str, wire_names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the class's attributes for payload fields named in a declaration."""
@@ -249,11 +249,16 @@ class Catalogue:
         return advice
 
 
-def _holds_decimal(schema: object) -> bool:
-    """Tell whether a decimal is anywhere in a schema of pydantic-core."""
+def _holds_money(schema: object) -> bool:
+    """Tell whether an amount of money is anywhere in a schema of pydantic-core.
+
+    That is a decimal which is not strict: a measured number takes strict ones, in case there is money beside.
+    """
     if isinstance(schema, dict):
-        return schema.get("type") == "decimal" or any(map(_holds_decimal, schema.values()))
-    return isinstance(schema, list | tuple) and any(map(_holds_decimal, schema))
+        if schema.get("type") == "decimal" and not schema.get("strict"):
+            return True
+        return any(map(_holds_money, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_holds_money, schema))
 
 
 def _splits(name: str) -> Iterator[tuple[str, str]]:
