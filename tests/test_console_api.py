@@ -190,8 +190,10 @@ async def test_wrong_tokens(operator: Operator, given: str | None) -> None:
         f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\x01\r\n\r\n",
         f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer {TOKEN}\r\n\r\n",
         f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}{'x' * 9_000}\r\n\r\n",
-        f"POST /console/api/explain HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
-        "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnone",
+        (
+            f"POST /console/api/explain HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+            "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnone"
+        ),
     ],
 )
 async def test_requests_that_are_none(served: ServedNode, operator: Operator, request_of: str) -> None:

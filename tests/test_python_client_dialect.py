@@ -379,7 +379,9 @@ def test_one_renewal_at_a_time() -> None:
     expiring = {"type": "expiring", "data": {"expiresAt": "…"}}
     refusal = {"type": "error", "id": "auth", "data": {"code": "unauthorized", "message": "…"}}
 
-    first = [effect for _ in range(50) for notice in (expiring, refusal) for effect in dialect.receive(notice)]
+    first = [
+        effect for _ in range(50) for notice in (expiring, refusal) for effect in dialect.receive(notice)
+    ]
     dialect.auth("t")
     refused = [effect for _ in range(50) for effect in dialect.receive(refusal)]
     dialect.auth("t")

@@ -29,7 +29,7 @@ class _Faults(logging.Logger):
     Their text quotes the headers, and so tokens; anybody can send any number of them, and each is answered.
     """
 
-    def exception(self, msg: object, *_: object, exc_info: object = True, **__: object) -> None:
+    def exception(self, *_: object, exc_info: object = None, **__: object) -> None:
         if isinstance(exc_info, Exception) and not isinstance(exc_info, HttpProcessingError):
             log.error("admin.failed", error=type(exc_info).__name__, where=where(exc_info))
 
@@ -62,7 +62,13 @@ class AdminServer:
             ]
         )
         console(app)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=_Faults("admin", logging.ERROR))
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            logger=_Faults("admin", logging.ERROR),
+        )
 
     async def start(self, host: str, port: int, socket: Path | None = None) -> int:
         """Listen on the port, or on a Unix socket instead; return the port (0 for a socket).
