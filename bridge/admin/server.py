@@ -23,6 +23,9 @@ from bridge.core.trace import where
 log = structlog.get_logger()
 
 
+_THEIRS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
 class _Faults(logging.Logger):
     """Takes what aiohttp logs: a fault of ours is told without its text, and bad requests not at all.
 
@@ -30,7 +33,7 @@ class _Faults(logging.Logger):
     """
 
     def exception(self, *_: object, exc_info: object = None, **__: object) -> None:
-        if isinstance(exc_info, Exception) and not isinstance(exc_info, HttpProcessingError):
+        if isinstance(exc_info, Exception) and not isinstance(exc_info, _THEIRS):
             log.error("admin.failed", error=type(exc_info).__name__, where=where(exc_info))
 
 
