@@ -184,6 +184,33 @@ async def test_wrong_tokens(operator: Operator, given: str | None) -> None:
             assert "admin.token" in answer["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\x01\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer {TOKEN}\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}{'x' * 9_000}\r\n\r\n",
+        (
+            f"POST /console/api/explain HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+            "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnone"
+        ),
+    ],
+)
+async def test_requests_that_are_none(served: ServedNode, operator: Operator, request_of: str) -> None:
+    """What cannot be read is refused, and neither it nor a token in it is logged."""
+    url = URL(operator.base)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(request_of.encode())
+    async with asyncio.timeout(10):
+        status_line = await reader.readline()
+    writer.close()
+
+    assert b" 400 " in status_line
+    assert TOKEN not in served.output()
+    assert "Traceback" not in served.output()
+    assert served.logged("admin.failed") is served.logged("console.failed") is None
+
+
 async def test_a_foreign_page(operator: Operator) -> None:
     """What a page of another site has a browser send is refused, even if a proxy has added the token."""
     for site, expected in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):

@@ -364,6 +364,21 @@ async def test_dead_letters(operator: Open) -> None:
     assert await page.title() == "Live tail · Bridge console"
 
 
+async def test_a_letter_that_is_nested_deep(operator: Open) -> None:
+    """64 KiB of brackets are shown, and do not become gigabytes of indentation."""
+    someone = await operator()
+    deep = b"[" * 32_000 + b"]" * 32_000
+    await someone.stage.publish("quota.updated", deep)
+
+    await someone.go("Dead letters")
+    await someone.page.get_by_placeholder("reason, domain, text").fill("[[[[")
+    await someone.page.get_by_role("button", name="Details of quota.updated").click()
+    text = await someone.page.get_by_label("Body", exact=True).inner_text()
+
+    assert text.count("[") == text.count("]") == 32_000
+    assert len(text) < 10_000_000
+
+
 async def test_user(operator: Open) -> None:
     """A user's sockets on every node are found, with their rooms; disconnecting closes them with 4403."""
     someone = await operator()

@@ -374,10 +374,29 @@ def test_token_is_renewed() -> None:
 def test_token_that_is_refused(code: str, effect: object) -> None:
     """A newer token that is refused is fetched again; one of another user needs a new socket."""
     dialect = opened()
+    dialect.auth("t")
 
     assert dialect.receive({"type": "error", "id": "auth", "data": {"code": code, "message": "…"}}) == [
         effect
     ]
+
+
+def test_one_renewal_at_a_time() -> None:
+    """However often a server says that the token ends, or refuses one, a single one is fetched."""
+    dialect = opened()
+    expiring = {"type": "expiring", "data": {"expiresAt": "…"}}
+    refusal = {"type": "error", "id": "auth", "data": {"code": "unauthorized", "message": "…"}}
+
+    first = [
+        effect for _ in range(50) for notice in (expiring, refusal) for effect in dialect.receive(notice)
+    ]
+    dialect.auth("t")
+    refused = [effect for _ in range(50) for effect in dialect.receive(refusal)]
+    dialect.auth("t")
+    dialect.receive({"type": "authenticated", "id": "auth", "data": {"rooms": [], "left": []}})
+
+    assert (first, refused) == ([Renew(0)], [Renew(1)])
+    assert dialect.receive(expiring) == [Renew(0)]
 
 
 # Ends.
@@ -435,6 +454,9 @@ def test_hints() -> None:
     assert opened().ended(End(1012, reason), open_seconds=1, random=1) == 0.25
     assert opened().ended(End(1006, "503", hint_seconds=4.0), open_seconds=0, random=1) == 4
     assert hint_of_header("86400") == 300
+    strange = opened()
+    strange.receive({"type": "draining", "data": {"retryAfterMs": float("nan")}})
+    assert strange.ended(End(1012, "draining"), open_seconds=1, random=1) == 0
     assert (
         hint_of_header("Wed, 21 Oct 2026 07:28:00 GMT") is hint_of_header(None) is hint_of_reason("x") is None
     )

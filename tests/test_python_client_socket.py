@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from itertools import count
 from typing import Any
 
 import pytest
@@ -199,6 +200,37 @@ async def test_dead_link(monkeypatch: pytest.MonkeyPatch) -> None:
     assert end is not None
     assert (end.code, end.reason) == (1006, "the link is dead")
     assert hellos[1]["since"] == {"epoch": EPOCH, "offset": 7}
+
+
+async def test_a_server_that_talks_rubbish() -> None:
+    """Whatever a server says, and however much without reading, costs that socket and no more."""
+    deep = '{"type": "connected", "data": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    left = json.dumps({"type": "unsubscribed", "id": "rooms", "data": {}})
+    late = json.dumps({"type": "draining", "data": {"retryAfterMs": float("nan")}})
+    sockets = count(1)
+
+    async def behave(socket: ServerConnection) -> None:
+        await socket.recv()
+        match next(sockets):
+            case 1:
+                await socket.send(deep)
+            case 2:
+                socket.transport.pause_reading()
+                await socket.send(connected())
+                for _ in range(5_000):
+                    await socket.send(left)
+            case 3:
+                await socket.send(connected())
+                await socket.send(late)
+                await socket.close(1012)
+            case _:
+                await socket.send(connected())
+                await socket.send(event(1))
+        await socket.wait_closed()
+
+    rooms = [f"device:{number:0>120}" for number in range(500)]
+    async with server(behave) as url, Client(url, get_token=token, rooms=rooms) as client:
+        assert await take(client, 1) == [1]
 
 
 async def test_refused_upgrade() -> None:

@@ -60,6 +60,9 @@ class ApiError(Exception):
         return answer({"error": error}, status=self.status)
 
 
+UNREADABLE = ApiError(400, "bad_body", "the body cannot be unpacked; send it as plain JSON, whole")
+
+
 class Body(BaseModel):
     """What comes in the body of a request."""
 
@@ -193,6 +196,8 @@ def guarded_by(guard: Guard) -> Middleware:
             return ApiError(503, "bus_unavailable", str(exc)).response()
         except web.HTTPException as exc:
             return of_http(exc, request)
+        except web.RequestPayloadError:
+            return UNREADABLE.response()
         except (ConnectionError, TimeoutError):
             raise  # The client is gone; there is nobody to tell.
         except Exception as exc:  # noqa: BLE001 - whatever it is, the node goes on

@@ -16,7 +16,7 @@ from yarl import URL
 
 from bridge.admin.console import PREFIX
 from bridge.admin.console_streams import send
-from bridge.admin.console_web import FORWARDED_FOR, HEADERS, ApiError, of_http
+from bridge.admin.console_web import FORWARDED_FOR, HEADERS, UNREADABLE, ApiError, of_http
 
 CONNECT_SECONDS_MAX = 2.0
 READ_SECONDS_MAX = 60.0  # Above what an errand on the bus takes, and the silence of a stream.
@@ -52,6 +52,8 @@ class HandedOn:
             body = await request.read()
         except web.HTTPException as exc:
             return of_http(exc, request)
+        except web.RequestPayloadError:
+            return UNREADABLE.response()
         for worker in sorted(
             self._sockets, key=lambda name: (name == self._mute, name != self._worker, name)
         ):

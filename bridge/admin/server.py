@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -16,8 +18,23 @@ from prometheus_client.registry import Collector
 from bridge.admin.console import AddTo, add_notice
 from bridge.admin.console_web import BODY_BYTES_MAX
 from bridge.core.health import Health, is_ready
+from bridge.core.trace import where
 
 log = structlog.get_logger()
+
+
+_THEIRS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
+class _Faults(logging.Logger):
+    """Takes what aiohttp logs: a fault of ours is told without its text, and bad requests not at all.
+
+    Their text quotes the headers, and so tokens; anybody can send any number of them, and each is answered.
+    """
+
+    def exception(self, *_: object, exc_info: object = None, **__: object) -> None:
+        if isinstance(exc_info, Exception) and not isinstance(exc_info, _THEIRS):
+            log.error("admin.failed", error=type(exc_info).__name__, where=where(exc_info))
 
 
 class AdminServer:
@@ -48,7 +65,13 @@ class AdminServer:
             ]
         )
         console(app)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            logger=_Faults("admin", logging.ERROR),
+        )
 
     async def start(self, host: str, port: int, socket: Path | None = None) -> int:
         """Listen on the port, or on a Unix socket instead; return the port (0 for a socket).

@@ -66,6 +66,7 @@ LEAVE_SECONDS_MAX = 1.0
 ATTACH_SECONDS_MAX = 10.0
 QUESTIONS_MAX = 8  # Of this node, on their way at once.
 ANSWERS_PER_SECOND_MAX = 20
+CHANGES_TOLD_PER_SECOND, CHANGES_TOLD_BURST = 1.0, 100  # So that no flood of made-up nodes fills the log.
 INBOX_MESSAGES_MAX = 2_000  # What waits on the broker for a node that does not read; the oldest go.
 INBOX_BYTES_MAX = 16_777_216
 PREFETCH = 50  # With MESSAGE_BYTES_MAX this bounds what is in hand.
@@ -105,6 +106,7 @@ class Presence:
         self._nodes = Nodes()
         self._asked: dict[str, tuple[Asked, asyncio.Event]] = {}  # By question; at most QUESTIONS_MAX.
         self._answers = TokenBucket(rate_per_second=ANSWERS_PER_SECOND_MAX, burst=ANSWERS_PER_SECOND_MAX)
+        self._changes = TokenBucket(rate_per_second=CHANGES_TOLD_PER_SECOND, burst=CHANGES_TOLD_BURST)
         self._id = ""  # This node's; set once, before the first message.
         self._post: _Post | None = None  # Set while this node tells, and hears itself.
         self._unheard = 0  # Own statuses that were published and have not come back.
@@ -247,7 +249,8 @@ class Presence:
                 raise SourceLostError(f"this node does not hear itself over {self._names.nodes}")
             await asyncio.sleep(every_seconds)
             for gone in self._nodes.forget_silent(self._clock()):
-                log.warning("presence.node_silent", node=gone.name, node_id=gone.id)
+                if self._tells():
+                    log.warning("presence.node_silent", node=gone.name, node_id=gone.id)
 
     async def _listen(self, source: StockSource, post: _Post) -> None:
         while batch := await source.read():
@@ -266,7 +269,7 @@ class Presence:
                 self._hear(message)
             case Farewell(node_id=node_id):
                 gone = self._nodes.forget(node_id)
-                if gone is not None:
+                if gone is not None and self._tells():
                     log.info("presence.node_left", node=gone.name, node_id=gone.id)
             case Question() if message.node_id != self._id:
                 await self._answer(message, post)
@@ -286,14 +289,18 @@ class Presence:
 
     def _hear(self, status: Status) -> None:
         heard = self._nodes.hear(status, self._clock())
-        if heard is Heard.NEW:
-            log.info("presence.node_joined", node=status.node.name, node_id=status.node.id)
+        if heard is Heard.NEW and self._tells():
             self._full = False
+            log.info("presence.node_joined", node=status.node.name, node_id=status.node.id)
         elif heard is Heard.NO_ROOM:
             self._stats.node_messages_ignored["full"] += 1
             if not self._full:
                 self._full = True
                 log.warning("presence.nodes_full", nodes=len(self._nodes))
+
+    def _tells(self) -> bool:
+        """Tell whether one more change of the table may be logged."""
+        return not self._changes.take(self._clock())
 
     async def _answer(self, question: Question, post: _Post) -> None:
         if self._answers.take(self._clock()):

@@ -250,12 +250,14 @@ class Catalogue:
 
 
 def _holds_money(schema: object) -> bool:
-    """Tell whether a decimal is anywhere in a schema of pydantic-core, but for those that become floats."""
+    """Tell whether an amount of money is anywhere in a schema of pydantic-core.
+
+    That is a decimal which is not strict: a measured number takes strict ones, in case there is money beside.
+    """
     if isinstance(schema, dict):
-        kind = schema.get("type")
-        if kind == "function-after" and schema["function"]["function"] is float:  # `Number` and `Percent`.
-            return False
-        return kind == "decimal" or any(map(_holds_money, schema.values()))
+        if schema.get("type") == "decimal" and not schema.get("strict"):
+            return True
+        return any(map(_holds_money, schema.values()))
     return isinstance(schema, list | tuple) and any(map(_holds_money, schema))
 
 

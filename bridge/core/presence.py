@@ -37,9 +37,9 @@ NodeId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 UserId = Annotated[str, Field(pattern=ROOM_ID_PATTERN)]
 Text = Annotated[str, Field(max_length=256)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=1_000)]
-Count = Annotated[int, Field(ge=0)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]  # Exact in a browser.
 Time = Annotated[float, Field(ge=0, le=TIME_MAX)]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class MalformedError(Exception):
@@ -61,7 +61,7 @@ class NodeStatus(_Part):
     started_at: Time
     sockets: Count
     users: Count
-    events_per_second: Number
+    events_per_second: Rate
     ready: bool
     draining: bool
 

@@ -17,11 +17,12 @@ from yarl import URL
 
 from bridge.amqp import presence as module
 from bridge.amqp.link import Link, Reader
-from bridge.amqp.presence import Presence
+from bridge.amqp.presence import CHANGES_TOLD_BURST, Presence
 from bridge.amqp.topology import Names
 from bridge.core.limits import TokenBucket
 from bridge.core.presence import (
     Answer,
+    Farewell,
     Message,
     NodeAnswer,
     NodeSeen,
@@ -256,6 +257,21 @@ async def test_a_flood_of_nodes_fills_the_table_and_no_more(
         assert len(node.others()) == nodes_max
         assert "real" in node.names()
         assert [line["event"] for line in logs].count("presence.nodes_full") == 2  # One of each node.
+
+
+async def test_nodes_that_come_and_go_do_not_fill_the_log(
+    rabbitmq: SharedBroker, names: Names, bus: Bus
+) -> None:
+    """However many made-up nodes come and go, so many changes are told."""
+    async with node_on(rabbitmq.url, names) as node:
+        with capture_logs() as logs:
+            for number in range(CHANGES_TOLD_BURST):
+                come = status(number, every_seconds=60.0)
+                await tell(bus, come, Farewell(node_id=come.node.id))
+            await tell(bus, status(0, every_seconds=60.0))
+            await eventually(lambda: len(node.others()) == 1)
+
+        assert CHANGES_TOLD_BURST <= len(logs) <= CHANGES_TOLD_BURST * 1.5
 
 
 async def test_what_no_node_says_is_passed_over(rabbitmq: SharedBroker, names: Names, bus: Bus) -> None:

@@ -88,6 +88,7 @@ class Client:
         self._queue: deque[Event | Stale] = deque()
         self._commands: asyncio.Queue[Mapping[str, object]] = asyncio.Queue(COMMANDS_MAX)  # One socket's.
         self._start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]  # Set with each socket.
+        self._cut: Callable[[], None]  # Ends the socket at once; set with each.
         self._helpers: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # Set at each change that somebody may wait for.
         self._running: asyncio.Task[None] | None = None  # Set once the context was entered.
@@ -246,6 +247,7 @@ class Client:
 
     async def _serve(self, socket: ClientConnection, token: str) -> End:
         self._commands = asyncio.Queue(COMMANDS_MAX)
+        self._cut = socket.transport.abort
         self._do([self._dialect.hello(token)])
         async with asyncio.TaskGroup() as group:
             self._start = group.create_task
@@ -292,7 +294,10 @@ class Client:
                 case Passed(position) if not self._queue:
                     self._position = position
                 case Send(command):
-                    self._commands.put_nowait(command)
+                    try:
+                        self._commands.put_nowait(command)
+                    except asyncio.QueueFull:
+                        self._cut()  # Nobody reads what we write.
                 case Renew(failures):
                     self._help(self._renew(failures))
                 case AskAgain():

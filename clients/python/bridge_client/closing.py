@@ -71,4 +71,4 @@ def hint_of_header(retry_after: str | None) -> float | None:
 
 def limited(seconds: float) -> float:
     """Return a hint within its limits."""
-    return min(max(seconds, 0.0), HINT_SECONDS_MAX)
+    return min(HINT_SECONDS_MAX, max(0.0, seconds))  # In this order NaN, which JSON of Python can hold, is 0.

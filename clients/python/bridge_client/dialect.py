@@ -30,8 +30,8 @@ PING_SECONDS_MIN, PING_SECONDS_MAX = 1.0, 60.0
 # One of each is under way at most, so the kind is the id.
 HELLO, ROOMS, AUTH, PING = "hello", "rooms", "auth", "ping"
 
-NOT_OF_THE_DIALECT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
-"""What `receive` raises for a message that is not of bridge.v1. The socket is of no use then."""
+NOT_OF_THE_DIALECT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
+"""What reading a message that is not of bridge.v1 raises. The socket is of no use then."""
 
 TokenReason: TypeAlias = Literal["connect", "refused", "expiring"]
 Cause: TypeAlias = Literal["first", "lost", "gap", "rooms"]
@@ -122,13 +122,15 @@ class Dialect:
         self._had_position = since is not None
         self._failures = 0
         self._renewals = 0
+        self._renewal: Literal["none", "fetching", "asked"] = "none"
         self._hint: float | None = None
         self._asking: tuple[str, ...] | None = None  # Rooms of a command that waits for its answer.
         self._pausing = False  # Until `ask_again`.
 
     def hello(self, token: str) -> Send:
         """Begin with a new socket."""
-        self._asking, self._pausing, self._hint, self._renewals = None, False, None, 0
+        self._asking, self._pausing, self._hint = None, False, None
+        self._renewals, self._renewal = 0, "none"
         command: dict[str, object] = {
             "op": "hello",
             "id": HELLO,
@@ -145,12 +147,17 @@ class Dialect:
 
     def auth(self, token: str) -> Send:
         """Go on with this token."""
+        self._renewal = "asked"
         return Send({"op": "auth", "id": AUTH, "token": token})
 
     def renewal_failed(self) -> Sequence[Effect]:
         """There is no newer token, or it was refused. In the end the bridge ends the socket."""
         self._renewals += 1
-        return [Renew(self._renewals)] if self._renewals < RENEWALS_MAX else []
+        if self._renewals >= RENEWALS_MAX:
+            self._renewal = "none"
+            return []
+        self._renewal = "fetching"
+        return [Renew(self._renewals)]
 
     def want(self, rooms: Iterable[str]) -> Sequence[Effect]:
         """Be in these rooms, on every socket. Raises ValueError for what cannot be a room."""
@@ -181,8 +188,8 @@ class Dialect:
                 effects = [Passed(self.since)]
             case "gap":
                 effects = [Stale("gap", self._known_position())]
-            case "expiring":
-                self._renewals = 0
+            case "expiring" if self._renewal == "none":
+                self._renewals, self._renewal = 0, "fetching"
                 effects = [Renew(0)]
             case "draining":
                 self._hint = limited(data["retryAfterMs"] / 1_000)
@@ -240,6 +247,7 @@ class Dialect:
                 self.rooms.note_left(self._asking or ())
                 return self._answered()
             case "authenticated":
+                self._renewal = "none"
                 self.rooms.note_left(data["left"], "forbidden")
                 return self._stale_rooms(self.rooms.note_joined(data["rooms"]))
             case "revoked":
@@ -258,15 +266,15 @@ class Dialect:
                 return self._answered([{"room": room, "code": code} for room in self._asking or ()])
             case "auth" if code == "wrong_user":
                 return [End(BROKEN, "the new token is another user's")]
-            case "auth":
+            case "auth" if self._renewal == "asked":
                 return self.renewal_failed()
         return []
 
     def _answered(self, refused: Iterable[Message] = ()) -> Sequence[Effect]:
         self._asking = None
         if self.rooms.note_refused({each["room"]: each["code"] for each in refused}):
-            self._pausing = True
-            return [AskAgain()]
+            again, self._pausing = not self._pausing, True
+            return [AskAgain()] if again else []
         return self._sync()
 
     def _sync(self) -> Sequence[Effect]:

@@ -13,6 +13,7 @@ export const about = "What no consumer could take, with the reason, and the body
 
 const SECONDS = 5;
 const LETTERS_MAX = 100;
+const INDENTED_MAX = 40; // What is nested deeper is not indented further: 64 KiB of brackets would become gigabytes.
 const words = (reason) => reason.replaceAll("_", " ");
 const letters = (number) => (number === 1 ? "1 letter" : `${count(number)} letters`);
 
@@ -38,7 +39,7 @@ function exact(text) {
   JSON.parse(text);
   let depth = 0;
   return text.replace(/"(?:[^"\\]|\\.)*"|\s+|\{\s*\}|\[\s*\]|[{}[\],:]/g, (part) => {
-    const line = (by) => `\n${"  ".repeat((depth += by))}`;
+    const line = (by) => `\n${"  ".repeat(Math.min((depth += by), INDENTED_MAX))}`;
     if (part[0] === '"') return part;
     if (!part.trim()) return "";
     if (part === "{" || part === "[") return part + line(1);
