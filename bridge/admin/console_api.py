@@ -43,7 +43,6 @@ from bridge.core.window import Window
 log = structlog.get_logger()
 
 LETTERS_SHOWN_MAX, LETTERS_SHOWN = 100, 50
-BODY_SHOWN_BYTES_MAX = 65_536
 IDS_MAX = 500
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
@@ -325,11 +324,11 @@ def _answer_json(one: NodeAnswer) -> dict[str, Any]:
 
 
 def _letter_json(letter: Letter) -> dict[str, Any]:
-    cut = letter.body[:BODY_SHOWN_BYTES_MAX]
+    whole = len(letter.body) == letter.size
     try:
-        text, encoding = _decoded(cut, whole=len(cut) == len(letter.body)), "text"
+        text, encoding = _decoded(letter.body, whole=whole), "text"
     except UnicodeDecodeError:
-        text, encoding = base64.b64encode(cut).decode(), "base64"
+        text, encoding = base64.b64encode(letter.body).decode(), "base64"
     return {
         "id": letter.id,
         "domain": letter.domain,
@@ -339,10 +338,10 @@ def _letter_json(letter: Letter) -> dict[str, Any]:
         "routingKey": letter.routing_key,
         "messageId": letter.message_id,
         "at": letter.at,
-        "size": len(letter.body),
+        "size": letter.size,
         "body": text,
         "bodyEncoding": encoding,
-        "truncated": len(cut) < len(letter.body),
+        "truncated": not whole,
         "headers": letter.headers,
     }
 

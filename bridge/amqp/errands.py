@@ -19,7 +19,7 @@ from bridge.amqp.faults import honest
 from bridge.amqp.link import CONNECT_ERRORS, RETRYABLE, Connection, Reader, close, connect
 from bridge.amqp.publisher import Publisher
 from bridge.amqp.topology import Names
-from bridge.core.console import BusUnavailableError, Letter, Letters
+from bridge.core.console import BODY_SHOWN_BYTES_MAX, BusUnavailableError, Letter, Letters
 from bridge.core.delivery import Delivery
 from bridge.core.errors import cause_of, cut
 
@@ -130,7 +130,8 @@ def _shown(letter: DeadLetter) -> Letter:
         routing_key=letter.routing_key,
         message_id=letter.message_id,
         at=letter.dead_at,
-        body=letter.body,
+        body=letter.body[:BODY_SHOWN_BYTES_MAX],
+        size=len(letter.body),
         headers=dict(list(theirs.items())[:HEADERS_SHOWN_MAX]),
     )
 

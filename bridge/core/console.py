@@ -8,6 +8,8 @@ from typing import Protocol
 
 from bridge.core.delivery import Delivery
 
+BODY_SHOWN_BYTES_MAX = 65_536  # Of a dead letter.
+
 
 class BusUnavailableError(Exception):
     """The broker did not do what an operator asked for; the text says why, for people."""
@@ -15,7 +17,11 @@ class BusUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter, as an operator looks at it. `at` is the time as it was written down."""
+    """One dead letter, as an operator looks at it. `at` is the time as it was written down.
+
+    `body` is at most the first BODY_SHOWN_BYTES_MAX of its `size` bytes, so that a look at many large ones is
+    bounded in memory.
+    """
 
     id: str
     domain: str
@@ -26,6 +32,7 @@ class Letter:
     message_id: str | None
     at: str
     body: bytes
+    size: int
     headers: Mapping[str, str]
 
 

@@ -12,7 +12,7 @@ from bridge.amqp.dead import browse
 from bridge.amqp.errands import ERRANDS_WAITING_MAX, Errands
 from bridge.amqp.link import close, connect
 from bridge.amqp.topology import Names, Topology
-from bridge.core.console import BusUnavailableError
+from bridge.core.console import BODY_SHOWN_BYTES_MAX, BusUnavailableError
 from bridge.core.delivery import Delivery
 from tests.amqp.bus import Bus
 from tests.eventually import eventually
@@ -74,6 +74,15 @@ async def test_a_replay_that_is_interrupted(errands: Errands, proxy: Proxy, bus:
     assert await errands.replay(frozenset(ids)) == left
     assert await count_of(bus, "dead") == 0
     await eventually(lambda: not proxy.connections, "its connections to be closed")
+
+
+async def test_a_large_letter_is_cut(errands: Errands, bus: Bus) -> None:
+    """Of a large letter only the beginning is held, and how large it is."""
+    await bus.put("dead", b"x" * (BODY_SHOWN_BYTES_MAX + 1))
+
+    (letter,) = (await errands.letters(1)).letters
+
+    assert (len(letter.body), letter.size) == (BODY_SHOWN_BYTES_MAX, BODY_SHOWN_BYTES_MAX + 1)
 
 
 async def test_too_many_at_once(errands: Errands, proxy: Proxy) -> None:
