@@ -93,11 +93,8 @@ class Intake:
         if not (owner or self._domain).timestamp_required:
             fill_timestamp(envelope.payload, delivery.received_at)
         event = _validate(event_type.model, envelope.payload)
-        event_id, trace = envelope.event_id, envelope.traceparent
-        begun = False
-        if not trace and self._traces is not None:
-            trace = self._traces.begin()
-            begun = bool(trace)
+        event_id = envelope.event_id
+        trace, begun = self._traced(envelope.traceparent)
         fate, entries = Fate.LATE, list[Entry]()
         if not is_late(event_type, event, delivery.received_at):
             fate, entries = (
@@ -112,11 +109,15 @@ class Intake:
             fate, event_type.name, event_id, trace, entries, None, owner is not None, begun
         )
 
+    def _traced(self, trace: str) -> tuple[str, bool]:
+        """Return the publisher's trace, else one that begins here, if any; and whether it begins here."""
+        if trace or self._traces is None:
+            return trace, False
+        trace = self._traces.begin()
+        return trace, bool(trace)
+
     def _refused(self, delivery: Delivery, refused: Refused) -> Verdict:
-        trace, begun = trace_of_refused(delivery, body_bytes_max=self._body_bytes_max), False
-        if not trace and self._traces is not None:
-            trace = self._traces.begin()
-            begun = bool(trace)
+        trace, begun = self._traced(trace_of_refused(delivery, body_bytes_max=self._body_bytes_max))
         event_id = delivery.message_id or ""
         return Verdict(Fate.DEAD, event_id=event_id, traceparent=trace, refused=refused, trace_begun=begun)
 
