@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -106,7 +107,9 @@ def facts() -> dict[str, str]:
     return {
         "cores": f"{len(os.sched_getaffinity(0))} × {models[0] if models else platform.machine()}",
         "kernel": platform.release(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        # With its path: one that was compiled without profile-guided optimisation takes a sixth longer.
+        "python": f"{platform.python_implementation()} {platform.python_version()}, "
+        f"{Path(sys.executable).resolve()}",
         "bridge": __version__,
         **{name: version(name) for name in PACKAGES},
         "load before": f"{os.getloadavg()[0]:.2f}"

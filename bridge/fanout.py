@@ -120,18 +120,21 @@ class Fanout(Generic[M]):
 
     def _send_mixed(self, current: Sequence[Logged]) -> Sequence[Logged]:
         """Hand out entries with different targets, joined by socket; return those that reached anybody."""
-        touched: dict[M, None] = {}
+        waiting: dict[M, list[Run]] = {}
         reached: list[Logged] = []
         for logged in current:
             for room, members in self._hub.audience(logged.entry.targets):
                 run = Run([self._frame(logged, room)])
                 for member in members:
-                    member.offer(run)
-                touched.update(dict.fromkeys(members))
+                    waiting.setdefault(member, []).append(run)
                 if not reached or reached[-1] is not logged:
                     reached.append(logged)
-        for member in touched:
-            member.flush()
+        sizes = [
+            member.send(runs[0]) if len(runs) == 1 else _send_joined(member, runs)
+            for member, runs in waiting.items()
+        ]
+        self._stats.frames_sent += len(sizes) - sizes.count(0)
+        self._stats.bytes_sent += sum(sizes)
         return reached
 
     def _observe(self, sent: Iterable[Logged]) -> None:
@@ -146,6 +149,14 @@ class Fanout(Generic[M]):
             if is_sampled(logged.entry.trace):
                 sockets = sum(len(members) for _, members in self._hub.audience(logged.entry.targets))
                 spans.handed_out(logged, sockets=sockets, began_at=began_at, written_at=written_at)
+
+
+def _send_joined(member: Member, runs: Sequence[Run]) -> int:
+    """Have a socket join what is for it alone, and write it; it counts that itself, so 0 is returned."""
+    for run in runs:
+        member.offer(run)
+    member.flush()
+    return 0
 
 
 def _bounded(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:

@@ -40,14 +40,19 @@ class PrivateNode:
     The data stay in the folder, and the AMQP port stays the same, over any number of stop, kill and start.
     """
 
-    def __init__(self, folder: Path, server: Path, *, plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, server: Path, *, plugins: Sequence[str] = (), as_shipped: bool = False
+    ) -> None:
         """Nothing is started yet.
 
         Args:
             folder: for data, log and settings; made if it is missing.
             server: RabbitMQ's own `rabbitmq-server` script, see devel.rabbitmq.find_server().
             plugins: names of plugins to enable.
+            as_shipped: with RabbitMQ's own limits and schedulers, as where it is measured, and not with those
+                that suit a developer's machine.
         """
+        self._as_shipped = as_shipped
         self.folder = folder.resolve()
         self._server = server
         self._plugins = tuple(plugins)
@@ -145,7 +150,7 @@ class PrivateNode:
         try:
             done = subprocess.run(
                 [str(self._server.with_name("rabbitmqctl")), "--quiet", *arguments],
-                env=environment(self.folder, self._known_ports()),
+                env=environment(self.folder, self._known_ports(), as_shipped=self._as_shipped),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -192,7 +197,7 @@ class PrivateNode:
         tail = ""
         for _ in range(START_TRIES_MAX):
             ports = self._choose_ports()
-            (self.folder / "rabbitmq.conf").write_text(configuration(ports))
+            (self.folder / "rabbitmq.conf").write_text(configuration(ports, as_shipped=self._as_shipped))
             seen_bytes = self.log.stat().st_size if self.log.exists() else 0
             self._process = self._spawn(ports)
             if self._await_answer(self._process, ports.amqp):
@@ -220,7 +225,7 @@ class PrivateNode:
         with self.log.open("ab") as output:
             return KeptProcess(
                 start_command(self._server),
-                environment=environment(self.folder, ports),
+                environment=environment(self.folder, ports, as_shipped=self._as_shipped),
                 folder=self.folder,
                 grace_seconds=STOP_SECONDS_MAX,
                 output=output,

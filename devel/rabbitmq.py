@@ -42,6 +42,7 @@ def find_or_start(
     *,
     project: Path = PROJECT,
     plugins: Sequence[str] = (),
+    as_shipped: bool = False,
     hurry: threading.Event | None = None,
 ) -> Iterator[Broker]:
     """Yield a broker: RABBITMQ_URL's, else compose.yaml's, else a private node. Stop what was started here.
@@ -50,6 +51,7 @@ def find_or_start(
         folder: for a private node's data; made if it is needed.
         project: where compose.yaml is.
         plugins: to enable in a private node.
+        as_shipped: a private node is to run as RabbitMQ comes, not as it suits a developer's machine.
         hurry: set it to have a private node killed that takes its time to stop.
 
     Raises:
@@ -66,7 +68,7 @@ def find_or_start(
             finally:
                 compose.stop()
             return
-    node = PrivateNode(folder, find_or_install_server(), plugins=plugins)
+    node = PrivateNode(folder, find_or_install_server(), plugins=plugins, as_shipped=as_shipped)
     _say("Starting a private RabbitMQ node …")
     try:
         node.start()

@@ -207,6 +207,18 @@ def test_length(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES_MAX
 
 
+@every_file
+def test_nothing_is_awaited_in_except_star(path: Path) -> None:
+    """Before Python 3.11.4 a cancellation inside an `except*` would come out of it wrapped in a group."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    handlers = [
+        handler for node in ast.walk(tree) if isinstance(node, ast.TryStar) for handler in node.handlers
+    ]
+    waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
+
+    assert [node.lineno for one in handlers for node in ast.walk(one) if isinstance(node, waits)] == []
+
+
 @core_file
 def test_core_is_pure(path: Path) -> None:
     """The core imports nothing that does I/O, waits, logs, or looks at a clock."""

@@ -74,7 +74,7 @@ class Bus:
 @contextmanager
 def bus(options: Options) -> Iterator[Bus]:
     """Find or start a broker; leave nothing behind. Raises DevelError."""
-    with find_or_start(options.scratch / "rabbitmq") as broker:
+    with find_or_start(options.scratch / "rabbitmq", as_shipped=True) as broker:
         chosen = Bus(broker.url, f"bench-{secrets.token_hex(3)}")
         whole = Settings.model_validate(chosen.settings())
         try:

@@ -61,7 +61,7 @@ async def main() -> None:
     assert server is not None, missing()
     with (
         tempfile.TemporaryDirectory(prefix="bench-stomp-") as name,
-        PrivateNode(Path(name), server, plugins=[PLUGIN]) as node,
+        PrivateNode(Path(name), server, plugins=[PLUGIN], as_shipped=True) as node,
     ):
         async with await aio_pika.connect(node.url) as connection:
             channel = await connection.channel(publisher_confirms=True)

@@ -12,6 +12,7 @@ from typing import Any
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from bridge.amqp.channels import channel_on
+from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.properties import ANONYMOUS, HEADER_PREFIX
 from bridge.amqp.publisher import PASSED_ON, ROUTING_HEADERS, Publisher
 from bridge.amqp.topology import Names
@@ -52,10 +53,13 @@ class Letters:
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
         for _ in range(self._count):
+            obey_cancellation()  # Lost, perhaps, while the letter before was published or acked.
             try:
-                yield _letter(await asyncio.wait_for(self._waiting.get(), GET_SECONDS_MAX))
+                async with asyncio.timeout(GET_SECONDS_MAX):
+                    message = await self._waiting.get()
             except TimeoutError:
                 return  # Somebody else was quicker.
+            yield _letter(message)
 
 
 @asynccontextmanager

@@ -151,19 +151,14 @@ class Link:
         """Keep connected and working until all works are done after `stop`, or until cancelled."""
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while not self._stopping.is_set():
+            trouble: str | None = None
             try:
                 await self._one_connection(backoff)
             except* RETRYABLE as group:
-                self._trouble = first_reason(group)
-                self._stats.reconnects += 1
-                wait_seconds = backoff.next()
-                log.warning(
-                    "amqp.disconnected",
-                    link=self._name,
-                    reason=self._trouble,
-                    retry_seconds=round(wait_seconds, 3),
-                )
-                await self._sleep(wait_seconds)
+                trouble = first_reason(group)
+            # Not in there: before Python 3.11.4 a cancellation would come out of it in an exception group.
+            if trouble is not None:
+                await self._rest(trouble, backoff.next())
 
     def stop(self) -> None:
         """Make no further connection. The works must be told by their owners."""
@@ -189,8 +184,11 @@ class Link:
             self._connection = None
             await close(connection)
 
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, but not through a stop."""
+    async def _rest(self, trouble: str, seconds: float) -> None:
+        """Tell what is wrong, and wait before the next connection; not through a stop."""
+        self._trouble = trouble
+        self._stats.reconnects += 1
+        log.warning("amqp.disconnected", link=self._name, reason=trouble, retry_seconds=round(seconds, 3))
         await unless(self._stopping, asyncio.sleep(seconds))
 
 

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 
 from bridge.core.entry import EventKey
 
+COPY_SECONDS = 60.0  # An append that was not confirmed is tried again well within this.
+LONG_AGO = float("-inf")
+
 
 class RecentKeys:
-    """The identities seen within a time window, as two generations of sets.
+    """The identities seen within a time window, as two generations, each with the time when it was seen last.
 
     A key is remembered for at least `window_seconds` and at most twice that, unless more than
     `keys_max` arrive in one window; then the oldest generation goes early and `shortened` counts it.
@@ -19,8 +22,8 @@ class RecentKeys:
         """Start empty; `keys_max` bounds both generations together."""
         self._window_seconds = window_seconds
         self._generation_keys_max = max(1, keys_max // 2)
-        self._current: set[EventKey] = set()
-        self._previous: set[EventKey] = set()
+        self._current: dict[EventKey, float] = {}
+        self._previous: dict[EventKey, float] = {}
         self._turned_at = float("-inf")
         self._turns_at = float("-inf")
         self.shortened = 0
@@ -40,56 +43,65 @@ class RecentKeys:
         age = now - self._turned_at
         if age >= 2 * self._window_seconds:
             # Even the current generation is too old to become the previous one.
-            self._turn(set(), now)
+            self._turn({}, now)
         elif age >= self._window_seconds:
             self._turn(self._current, self._turned_at + self._window_seconds)
 
-    def remember(self, key: EventKey, now: float) -> None:
-        """Remember a key from now on."""
+    def remember(self, key: EventKey, now: float) -> float | None:
+        """Remember a key from now on. Returns when it was remembered last, None if it is not known."""
         if now >= self._turns_at:
             self.expire(now)
-        if len(self._current) >= self._generation_keys_max and key not in self._current:
-            self.shortened += 1
-            self._turn(self._current, now)
-        self._current.add(key)
+        before = self._current.get(key)
+        if before is None:
+            before = self._previous.get(key)
+            if len(self._current) >= self._generation_keys_max:
+                self.shortened += 1
+                self._turn(self._current, now)
+        self._current[key] = now
+        return before
 
-    def _turn(self, previous: set[EventKey], now: float) -> None:
+    def forget(self, key: EventKey) -> None:
+        """Forget a key, if it is known."""
+        self._current.pop(key, None)
+        self._previous.pop(key, None)
+
+    def outdate(self) -> None:
+        """Make all that is remembered count as remembered long ago. Takes its time: 50 ns a key."""
+        self._current = dict.fromkeys(self._current, LONG_AGO)
+        self._previous = dict.fromkeys(self._previous, LONG_AGO)
+
+    def _turn(self, previous: dict[EventKey, float], now: float) -> None:
         self._previous = previous
-        self._current = set()
+        self._current = {}
         self._turned_at = now
         self._turns_at = now + self._window_seconds
-
-
-COPY_SECONDS = 60.0  # An append that was not confirmed is tried again well within this.
 
 
 class Once:
     """Which events are in the log, or about to be: what makes each stand there, and be sent, once.
 
     Several memories, because they may not stand in for each other. Whether an event is logged is
-    decided by what the log has shown within the window, by what this node has logged, shown or not
-    yet, and by what it is logging at the moment. Whether an entry is sent is decided by the copies
+    decided by what the log has shown within the window, by what this node has logged and the log not
+    shown yet, and by what it is logging at the moment. Whether an entry is sent is decided by the copies
     that the log has shown shortly before; the log's own time is what counts, so that every node
     leaves out the same copy.
     """
 
     def __init__(self, *, window_seconds: float, keys_max: int) -> None:
         """Remember for the window; `keys_max` bounds each memory."""
-        self._shown = RecentKeys(window_seconds=window_seconds, keys_max=keys_max)
+        self._shown = RecentKeys(window_seconds=max(window_seconds, COPY_SECONDS), keys_max=keys_max)
         self._logged = RecentKeys(window_seconds=window_seconds, keys_max=keys_max)
-        self._keys_max = keys_max
-        self._copies = self._no_copies()
         self._logging: set[EventKey] = set()  # At most as many as deliveries are in hand.
 
     def __len__(self) -> int:
         """Return how many keys are remembered."""
-        return len(self._shown) + len(self._logged) + len(self._copies) + len(self._logging)
+        return len(self._shown) + len(self._logged) + len(self._logging)
 
     def claim(self, key: EventKey, now: float) -> bool:
         """Tell whether this event is to be logged; if so, `logged` or `release` must follow."""
         self._shown.expire(now)
         self._logged.expire(now)
-        if key in self._shown or key in self._logged or key in self._logging:
+        if key in self._logging or key in self._shown or key in self._logged:
             return False
         self._logging.add(key)
         return True
@@ -102,23 +114,18 @@ class Once:
         """Note that the log has confirmed these."""
         for key in keys:
             self._logging.discard(key)
-            self._logged.remember(key, now)
+            if key not in self._shown:
+                self._logged.remember(key, now)
 
     def first_shown(self, key: EventKey, logged_at: float) -> bool:
         """Note that the log has shown an event; tell whether it is no copy of one shown shortly before.
 
         An append that is not confirmed is tried again, and may have succeeded before.
         """
-        self._shown.remember(key, logged_at)
-        self._copies.expire(logged_at)
-        if key in self._copies:
-            return False
-        self._copies.remember(key, logged_at)
-        return True
+        before = self._shown.remember(key, logged_at)
+        self._logged.forget(key)  # One memory of it is enough.
+        return before is None or logged_at - before > COPY_SECONDS
 
     def forget_copies(self) -> None:
         """Take everything that is shown from now on for new: the log is read again."""
-        self._copies = self._no_copies()
-
-    def _no_copies(self) -> RecentKeys:
-        return RecentKeys(window_seconds=COPY_SECONDS, keys_max=self._keys_max)
+        self._shown.outdate()
