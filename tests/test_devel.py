@@ -22,6 +22,7 @@ from devel import node as node_module, rabbitmq as rabbitmq_module
 from devel.errors import DevelError
 from devel.handshake import answers
 from devel.node import PrivateNode
+from devel.node_settings import CONFIG, SCHEDULERS, Ports, configuration, environment
 from devel.ports import LOOPBACK, free_ports, is_free
 from devel.process import KeptProcess
 from devel.rabbitmq import PROJECT, find_or_start, find_server
@@ -66,6 +67,18 @@ async def test_node_speaks_amqp_where_it_says(broker_node: PrivateNode) -> None:
     assert answers(LOOPBACK, broker_node.port, ANSWER_SECONDS_MAX)
     async with await aio_pika.connect(broker_node.url) as connection:
         assert not connection.is_closed
+
+
+@pytest.mark.parametrize("as_shipped", [False, True])
+def test_node_as_shipped_or_as_it_suits(tmp_path: Path, *, as_shipped: bool) -> None:
+    """A node that is measured has RabbitMQ's own limits and schedulers; any other has its own."""
+    ports = Ports(1, 2, 3, {"rabbitmq_prometheus": 4})
+    variables = environment(tmp_path, ports, as_shipped=as_shipped)
+
+    assert (CONFIG in configuration(ports, as_shipped=as_shipped)) is not as_shipped
+    assert "prometheus.tcp.port = 4" in configuration(ports, as_shipped=as_shipped)
+    assert ("RABBITMQ_SCHEDULER_BUSY_WAIT_THRESHOLD" in variables) is not as_shipped
+    assert (SCHEDULERS in variables["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]) is not as_shipped
 
 
 def test_node_obeys_rabbitmqctl(broker_node: PrivateNode) -> None:

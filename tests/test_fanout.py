@@ -122,6 +122,23 @@ def test_one_write_for_a_batch() -> None:
     assert [texts(write) for write in other.writes] == [["2@all", "4@all"]]
 
 
+def test_what_is_written_at_once_is_counted() -> None:
+    """A single frame of a batch is counted by fan-out, joined ones by the socket that joins them."""
+    world = World()
+
+    class Uncounted(FakeSocket):
+        def send(self, run: Run) -> int:
+            super().send(run)
+            return len(run.data)
+
+    for room in ("user:u1", "user:u2"):
+        world.hub.join(Uncounted(), room)
+
+    world.fanout.receive([entry(1, "user:u1"), entry(2, "user:u2"), entry(3, "user:u2")])
+
+    assert (world.stats.frames_sent, world.stats.bytes_sent) == (1, len("1@user:u1"))
+
+
 def test_nobody_is_there() -> None:
     """For rooms without sockets nothing is made and nothing written; the event stays in the window."""
     world = World()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace as changed
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from aio_pika.abc import AbstractIncomingMessage
 
 from bridge.amqp.channels import channel_on
-from bridge.amqp.dead import DeadLetter, browse, purge, replay
+from bridge.amqp.dead import DeadLetter, Letters, browse, purge, replay
 from bridge.amqp.publisher import Publisher, PublishFailedError
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
@@ -225,3 +230,26 @@ async def test_purge_removes_the_wanted(publisher: Publisher, bus: Bus) -> None:
     assert [letter.routing_key for letter in removed] == ["alpha.2"]
     assert [letter.routing_key for letter in await look(bus, 2)] == ["alpha.1", "alpha.3"]
     assert await bus.waiting("alpha") == 0
+
+
+async def test_lost_cancellation_is_obeyed_before_the_next_letter() -> None:
+    """Who is cancelled in the midst of a letter, and goes on, gets no other."""
+    waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+    for body in (b"1", b"2"):
+        message = SimpleNamespace(headers={}, routing_key="a.b", message_id=None, body=body)
+        waiting.put_nowait(cast("AbstractIncomingMessage", message))
+    seen = []
+
+    async def work() -> None:
+        async for letter in Letters(waiting, 2, 2):
+            seen.append(letter.body)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await eventually(lambda: seen, "the first letter")
+    working.cancel()
+    await asyncio.wait([working], timeout=5)
+
+    assert working.cancelled()
+    assert seen == [b"1"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
-from bridge.core.dedupe import Once, RecentKeys
+from bridge.core.dedupe import COPY_SECONDS, LONG_AGO, Once, RecentKeys
 from bridge.core.entry import EventKey
 
 A, B, C = (EventKey("quota.updated", letter) for letter in "abc")
@@ -135,6 +136,36 @@ def test_window_of_any_history(steps: list[tuple[float, str, bool]], window: flo
             remembered[letter] = now
 
 
+def test_when_it_was_remembered_last() -> None:
+    """Remembering tells when it was done last, in whichever generation that is."""
+    recent = keys(window_seconds=10.0)
+
+    assert [recent.remember(A, at) for at in (0.0, 3.0, 12.0, 13.0, 33.0)] == [None, 0.0, 3.0, 12.0, None]
+
+
+def test_forgotten_in_both_generations() -> None:
+    """A key that is forgotten is so wherever it stands."""
+    recent = keys(window_seconds=10.0)
+    for at in (0.0, 12.0):
+        recent.remember(A, at)
+
+    recent.forget(A)
+    recent.forget(B)
+
+    assert (A in recent, len(recent)) == (False, 0)
+
+
+def test_outdated_in_both_generations() -> None:
+    """What is outdated is still known, and was remembered long ago."""
+    recent = keys(window_seconds=10.0)
+    recent.remember(A, 0.0)
+    recent.remember(B, 12.0)
+
+    recent.outdate()
+
+    assert [recent.remember(key, 13.0) for key in (A, B)] == [LONG_AGO, LONG_AGO]
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 200)), max_size=200), st.integers(2, 20))
 def test_bounded(steps: list[tuple[float, int]], keys_max: int) -> None:
@@ -223,3 +254,48 @@ def test_length_of_once() -> None:
     seen.claim(A, 0.0)
 
     assert len(seen) <= 3 * 10 + 1
+
+
+def test_a_copy_is_one_within_a_minute() -> None:
+    """What the log shows again is a copy up to a minute later, counted from when it was shown last."""
+    seen = Once(window_seconds=600.0, keys_max=1_000)
+    times = (0.0, COPY_SECONDS, 2 * COPY_SECONDS, 3 * COPY_SECONDS + 1)
+
+    assert [seen.first_shown(A, at) for at in times] == [True, False, False, True]
+
+
+def test_copies_are_told_with_a_shorter_window() -> None:
+    """However short events are remembered, a copy within a minute is one."""
+    seen = once(window_seconds=1.0)
+
+    assert [seen.first_shown(A, 0.0), seen.first_shown(B, 30.0), seen.first_shown(A, 59.0)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_held_once() -> None:
+    """An event that was logged here is held once after the log has shown it, in whichever order."""
+    seen = once()
+    seen.claim(A, 0.0)
+    seen.logged([A], 0.0)
+    seen.first_shown(A, 0.0)
+    seen.claim(B, 0.0)
+    seen.first_shown(B, 0.0)
+    seen.logged([B], 0.0)
+
+    assert len(seen) == 2
+    assert [seen.claim(A, 9.0), seen.claim(B, 9.0)] == [False, False]
+
+
+@pytest.mark.xfail(strict=True, reason="an event of the future makes this node forget what it has logged")
+def test_another_node_s_clock_is_ahead() -> None:
+    """What this node has logged it does not log again because of another's clock."""
+    seen = Once(window_seconds=600.0, keys_max=1_000)
+    seen.claim(A, 0.0)
+    seen.first_shown(A, 0.0)
+    seen.logged([A], 0.0)
+    seen.first_shown(B, 1_300.0)
+
+    assert not seen.claim(A, 1.0)
