@@ -152,7 +152,7 @@ class Fanout(Generic[M]):
 
 
 def _send_joined(member: Member, runs: Sequence[Run]) -> int:
-    """Have a socket join what is for it alone, and write it; it counts that itself, so 0 is returned."""
+    """Have a socket join its runs, and write them; it counts that itself, so 0 is returned."""
     for run in runs:
         member.offer(run)
     member.flush()

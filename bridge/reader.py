@@ -35,7 +35,7 @@ class NodeReader:
         now = time.time()
         run: list[Logged] = []
         for logged in batch:
-            if not self._once.first_shown(logged.entry.key, logged.logged_at or now):
+            if not self._once.first_shown(logged.entry.key, logged.logged_at or now, now):
                 continue
             change = change_of(logged.entry)
             if change is None:

@@ -52,10 +52,10 @@ class PrivateNode:
             as_shipped: with RabbitMQ's own limits and schedulers, as where it is measured, and not with those
                 that suit a developer's machine.
         """
-        self._as_shipped = as_shipped
         self.folder = folder.resolve()
         self._server = server
         self._plugins = tuple(plugins)
+        self._as_shipped = as_shipped
         self._ports: Ports | None = None  # Of the present or latest life.
         self._process: KeptProcess | None = None
         self._lock: int | None = None  # Open while the node runs; its keeper holds it too.

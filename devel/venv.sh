@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make .venv from the locked requirements, with the project installed in it as a link to this checkout.
 # A stamp inside remembers what it was made from: when nothing has changed, this returns at once.
-# VENV_PYTHON names the Python to make it with; else the first that is found is taken, or what it is made with.
+# VENV_PYTHON names the Python to make it with, by an absolute path or as on PATH; else the first is taken that
+# is found.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,27 +18,31 @@ want_project="$(cksum <pyproject.toml)"
 exec 9<"$lock"
 if command -v flock >/dev/null; then flock 9; fi
 
+fail() {
+    echo "$1" >&2
+    exit 1
+}
+
 have_lock= have_project=
 if [[ -f $stamp ]] && $venv/bin/python -c '' 2>/dev/null; then
     { read -r have_lock && read -r have_project; } <"$stamp" || true
 fi
 if [[ -n ${VENV_PYTHON:-} ]]; then
     origin='import sys; print(sys.base_prefix, sys.version)'
-    if [[ $("$VENV_PYTHON" -c "$origin" 2>&1) != "$($venv/bin/python -c "$origin" 2>&1)" ]]; then have_lock=; fi
+    wanted=$("$VENV_PYTHON" -c "$origin" 2>/dev/null) || fail "VENV_PYTHON is $VENV_PYTHON, which does not run."
+    if [[ $wanted != "$($venv/bin/python -c "$origin" 2>/dev/null)" ]]; then have_lock=; fi
 fi
 if [[ $have_lock == "$want_lock" && $have_project == "$want_project" ]]; then exit 0; fi
 
-fail() {
-    echo "$1" >&2
-    exit 1
-}
+names=(python3.13 python3.12 python3.11 python3 /usr/bin/python3)
+if [[ -n ${VENV_PYTHON:-} ]]; then names=("$VENV_PYTHON"); fi
 
 # Print the first Python that is new enough and can make virtual environments. With any other argument than
 # "complete", the first that is new enough. Each is run: a name on PATH may be a shim with nothing behind it.
 find_python() {
     local name test='import sys; sys.exit(sys.version_info < (3, 11))'
     if [[ $1 == complete ]]; then test="import ensurepip, venv; $test"; fi
-    for name in ${VENV_PYTHON:-python3.13 python3.12 python3.11 python3 /usr/bin/python3}; do
+    for name in "${names[@]}"; do
         if "$name" -c "$test" 2>/dev/null; then
             command -v "$name"
             return
@@ -48,7 +53,7 @@ find_python() {
 
 if ! python=$(find_python complete); then
     python=$(find_python any) ||
-        fail "Python 3.11 or newer is needed and not found${VENV_PYTHON:+ at VENV_PYTHON=$VENV_PYTHON}: please install it (Debian 12: apt-get install python3)."
+        fail "Python 3.11 or newer is needed and not found${VENV_PYTHON:+ ($VENV_PYTHON is older)}: please install it (Debian 12: apt-get install python3)."
     package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     echo "$python cannot make virtual environments: installing the distribution's package $package (python3-venv)."
     sh devel/install.sh "$package" || sh devel/install.sh python3-venv ||

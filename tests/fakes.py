@@ -98,7 +98,7 @@ class FakeLog:
         """Read the tail."""
         await self._stops.here()
         for entry in self.entries:
-            self._once.first_shown(entry.key, entry.occurred_at)
+            self._once.first_shown(entry.key, entry.occurred_at, entry.occurred_at)
         self.caught_up += 1
         await self._stops.here()
 

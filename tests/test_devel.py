@@ -166,7 +166,9 @@ def test_node_takes_another_port_when_somebody_was_quicker(
 
 def test_node_that_cannot_start_shows_why(fresh_node: PrivateNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed start quotes the end of the log, says where it is, and leaves nothing running."""
-    monkeypatch.setattr(node_module, "configuration", lambda *_, **__: "no_such_key = 1\n")
+    monkeypatch.setattr(
+        node_module, "configuration", lambda _ports, *, as_shipped: f"# {as_shipped}\nno_such_key = 1\n"
+    )
 
     with pytest.raises(DevelError, match="no_such_key") as caught:
         fresh_node.start()

@@ -353,7 +353,7 @@ async def test_same_body_without_an_id() -> None:
 async def test_half_of_an_event_is_logged_already() -> None:
     """Of an event and what follows from it, only what is not in the log yet is added."""
     world, one = World("device"), delivery("device.started")
-    world.once.first_shown(key(one, "device.started"), NOW)
+    world.once.first_shown(key(one, "device.started"), NOW, NOW)
     queue = FakeQueue([one])
 
     await world.consume(queue)

@@ -53,13 +53,13 @@ class Letters:
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
         for _ in range(self._count):
-            obey_cancellation()  # Lost, perhaps, while the letter before was published or acked.
             try:
                 async with asyncio.timeout(GET_SECONDS_MAX):
                     message = await self._waiting.get()
             except TimeoutError:
                 return  # Somebody else was quicker.
             yield _letter(message)
+            obey_cancellation()  # Lost, perhaps, while the letter was published or acked.
 
 
 @asynccontextmanager

@@ -151,14 +151,15 @@ class Link:
         """Keep connected and working until all works are done after `stop`, or until cancelled."""
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while not self._stopping.is_set():
-            trouble: str | None = None
+            rest_seconds: float | None = None
             try:
                 await self._one_connection(backoff)
             except* RETRYABLE as group:
-                trouble = first_reason(group)
+                rest_seconds = backoff.next()
+                self._note_trouble(first_reason(group), rest_seconds)
             # Not in there: before Python 3.11.4 a cancellation would come out of it in an exception group.
-            if trouble is not None:
-                await self._rest(trouble, backoff.next())
+            if rest_seconds is not None:
+                await unless(self._stopping, asyncio.sleep(rest_seconds))
 
     def stop(self) -> None:
         """Make no further connection. The works must be told by their owners."""
@@ -184,12 +185,12 @@ class Link:
             self._connection = None
             await close(connection)
 
-    async def _rest(self, trouble: str, seconds: float) -> None:
-        """Tell what is wrong, and wait before the next connection; not through a stop."""
+    def _note_trouble(self, trouble: str, rest_seconds: float) -> None:
         self._trouble = trouble
         self._stats.reconnects += 1
-        log.warning("amqp.disconnected", link=self._name, reason=trouble, retry_seconds=round(seconds, 3))
-        await unless(self._stopping, asyncio.sleep(seconds))
+        log.warning(
+            "amqp.disconnected", link=self._name, reason=trouble, retry_seconds=round(rest_seconds, 3)
+        )
 
 
 async def _watch(connection: Connection) -> None:
