@@ -462,6 +462,7 @@ async def test_with_keys_alone(operator: Open) -> None:
         await expect(heading).to_have_text(view)
     await keys.press("g")
     await keys.press("e")
+    await expect(page.get_by_label("User id")).to_be_visible()
     await keys.press("/")
     await expect(page.get_by_label("User id")).to_be_focused()
     await keys.type("g n?")
