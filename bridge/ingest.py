@@ -15,7 +15,6 @@ from logging import DEBUG
 from typing import Protocol
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bridge.core.catalogue import Domain
@@ -23,13 +22,14 @@ from bridge.core.dedupe import Once
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry
 from bridge.core.errors import DeadLettersFullError, LogUnavailableError, Refused
-from bridge.core.intake import Fate, Intake, Verdict
+from bridge.core.intake import Intake
 from bridge.core.log import Appender
 from bridge.core.policy import Policy
 from bridge.core.stats import Stats
 from bridge.core.storm import Ceilings, Held, Storms
 from bridge.core.trace import where
 from bridge.core.tracecontext import is_sampled, log_fields, read_traceparent
+from bridge.core.verdict import Fate, Settling, Verdict
 
 log = structlog.get_logger()
 
@@ -73,21 +73,6 @@ class Spans(Protocol):
         """Note that a delivery of a sampled trace is settled. Must neither wait nor raise."""
 
 
-class _Settling(Struct, eq=False):
-    """A delivery on its way to its ack."""
-
-    delivery: Delivery
-    verdict: Verdict
-    held: int = 0  # So many of its events are held back in a storm.
-    logged: bool = False  # Whether one of them is in the log.
-
-    @property
-    def fate(self) -> Fate:
-        """What has become of it, once nothing of it is held."""
-        left_out = self.verdict.fate is Fate.LOGGED and not self.logged
-        return Fate.STORM if left_out else self.verdict.fate
-
-
 @dataclass(slots=True)
 class Ingest:
     """The pipeline of one domain. `once` is shared by all of a node's domains.
@@ -106,9 +91,9 @@ class Ingest:
     spans: Spans | None = None
     clock: Callable[[], float] = time.monotonic
     trouble: str = ""
-    _storms: Storms[_Settling] = field(init=False)
+    _storms: Storms[Settling] = field(init=False)
     _ceilings_set: bool = field(init=False)
-    _unacked: deque[_Settling] = field(init=False, default_factory=deque)
+    _unacked: deque[Settling] = field(init=False, default_factory=deque)
 
     def __post_init__(self) -> None:
         """Begin in calm."""
@@ -156,7 +141,7 @@ class Ingest:
         released = list(self._storms.due(now))
         claimed = [held.entry for held in released]
         try:
-            settling = [_Settling(delivery, self._judge(delivery)) for delivery in batch]
+            settling = [Settling(delivery, self._judge(delivery)) for delivery in batch]
             for one in settling:
                 self._claim(one, claimed, logged_at, now)
             if not hold or len(self._unacked) + len(settling) > self.unacked_max:
@@ -179,7 +164,7 @@ class Ingest:
         await self._ack(source, settling)
         self._tell_storms_over(now)
 
-    async def _ack(self, source: Source, settled: Sequence[_Settling]) -> None:
+    async def _ack(self, source: Source, settled: Sequence[Settling]) -> None:
         """Ack and count all before the first delivery of which something is held."""
         # Not what was requeued: to ack that is an error that closes the channel.
         done = [one for one in settled if one.verdict.fate is Fate.FAILED]
@@ -192,7 +177,7 @@ class Ingest:
             await source.ack(done[-1].delivery)
         self._count(done)
 
-    def _claim(self, one: _Settling, claimed: list[Entry], logged_at: float, now: float) -> None:
+    def _claim(self, one: Settling, claimed: list[Entry], logged_at: float, now: float) -> None:
         """Add what is to be logged now to `claimed`; one that is logged already is a duplicate."""
         verdict = one.verdict
         if verdict.fate is not Fate.LOGGED:
@@ -208,7 +193,7 @@ class Ingest:
         if not (one.logged or one.held):
             one.verdict = replace(verdict, fate=Fate.DUPLICATE, entries=())
 
-    def _withstands(self, entry: Entry, one: _Settling, now: float) -> bool:
+    def _withstands(self, entry: Entry, one: Settling, now: float) -> bool:
         """Tell whether an event is below its ceiling; else it is held, or takes the place of one that is."""
         ruling = self._storms.rule(entry, one, now)
         if ruling.superseded is not None:
@@ -224,7 +209,7 @@ class Ingest:
             )
         return ruling.passes
 
-    def _leave_out(self, held: Held[_Settling]) -> None:
+    def _leave_out(self, held: Held[Settling]) -> None:
         outcome = "conflated" if held.entry.policy is Policy.CONFLATE else "dropped"
         event_type = held.entry.key.event_type if held.origin.verdict.declared else ""  # As in `_count`.
         self.stats.storm_events[event_type, outcome] += 1
@@ -290,7 +275,7 @@ class Ingest:
             )
             return Verdict(Fate.FAILED, event_id=delivery.message_id or "", traceparent=trace)
 
-    def _count(self, settled: Sequence[_Settling]) -> None:
+    def _count(self, settled: Sequence[Settling]) -> None:
         name = self.domain.name
         # A name that no domain declares is the publisher's: as a label it would be without bounds.
         self.stats.deliveries.update(

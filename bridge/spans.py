@@ -38,8 +38,8 @@ from opentelemetry.util.types import AttributeValue
 from bridge import __version__
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Logged
-from bridge.core.intake import Fate, Verdict
 from bridge.core.tracecontext import ids_of
+from bridge.core.verdict import Fate, Verdict
 
 log = structlog.get_logger()
 

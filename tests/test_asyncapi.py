@@ -20,9 +20,10 @@ from bridge.core.delivery import Delivery
 from bridge.core.entry import Logged
 from bridge.core.event import UserEvent
 from bridge.core.examples import EVENT_ID, OFFSET, event_from, published
-from bridge.core.intake import Fate, make_entry
+from bridge.core.intake import make_entry
 from bridge.core.policy import DROP_OLDEST
 from bridge.core.schema import key_of, sent_types
+from bridge.core.verdict import Fate
 from bridge.ws.dialects import bridge_v1
 from bridge.ws.dialects.bridge_v1_schema import ANSWERS, COMMANDS, DIALECT, NOTICES
 from consumers import domains

@@ -33,7 +33,8 @@ from benchmarks.children import Child
 from benchmarks.subject import plan
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
-from bridge.core.intake import Fate, Intake
+from bridge.core.intake import Intake
+from bridge.core.verdict import Fate
 from consumers import domains
 from tests.servers import Prefix, SharedBroker
 

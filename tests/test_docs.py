@@ -24,9 +24,9 @@ from bridge.core.catalogue import Catalogue, Domain, EventType
 from bridge.core.close import CATALOGUE
 from bridge.core.errors import Reason
 from bridge.core.examples import event_from, published
-from bridge.core.intake import Fate
 from bridge.core.markdown import markdown_of
 from bridge.core.revocation import ChangeKind
+from bridge.core.verdict import Fate
 from bridge.settings import CUSTOMARY, PREFIX, Settings
 from bridge.ws.dialects import bridge_v1
 from consumers import domains

@@ -22,11 +22,12 @@ from bridge.core.entry import Entry, EventKey
 from bridge.core.errors import DeadLettersFullError, LogUnavailableError, Reason
 from bridge.core.event import Text, UserEvent
 from bridge.core.hub import Hub
-from bridge.core.intake import Fate, Intake
+from bridge.core.intake import Intake
 from bridge.core.log import MemoryLog
 from bridge.core.outbox import Frame
 from bridge.core.policy import DROP_OLDEST, MUST_DELIVER
 from bridge.core.stats import Stats
+from bridge.core.verdict import Fate
 from bridge.core.window import Window, WindowLimits
 from bridge.fanout import Fanout
 from bridge.ingest import Ingest

@@ -22,9 +22,9 @@ from bridge import tracing
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry, EventKey, Logged
 from bridge.core.errors import Reason, Refused
-from bridge.core.intake import Fate, Verdict
 from bridge.core.policy import Policy
 from bridge.core.tracecontext import ids_of
+from bridge.core.verdict import Fate, Verdict
 from bridge.settings import SettingsError, load
 from bridge.spans import EventSpans
 from bridge.tracing import Tracing

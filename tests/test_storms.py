@@ -18,9 +18,10 @@ from bridge.core import storm
 from bridge.core.catalogue import Catalogue, Domain
 from bridge.core.delivery import Delivery
 from bridge.core.event import UserEvent
-from bridge.core.intake import Fate, Intake
+from bridge.core.intake import Intake
 from bridge.core.policy import DROP_OLDEST
 from bridge.core.storm import Ceilings
+from bridge.core.verdict import Fate
 from bridge.ingest import Ingest
 from bridge.settings import SettingsError, load
 from tests.fakes import FakeLog, FakeQueue

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from pamqp import body, commands, frame, header
 
-from bridge.core.event import iso_utc
+from bridge.core.times import iso_utc
 
 CHANNEL = 1
 METHOD, BODY = 1, 3  # Frame types.

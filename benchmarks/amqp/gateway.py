@@ -22,7 +22,7 @@ from bridge.amqp import consumer as consumers
 from bridge.amqp.consumer import DomainConsumer
 from bridge.app import Bridge
 from bridge.collector import collecting
-from bridge.core.intake import Fate
+from bridge.core.verdict import Fate
 from bridge.settings import Settings
 
 DOMAIN = ROUTING_KEY.partition(".")[0]

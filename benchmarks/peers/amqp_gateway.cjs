@@ -35,10 +35,28 @@ async function main() {
   const connection = await amqp.connect(url)
   const channel = await connection.createChannel()
   await channel.prefetch(prefetch)
+  let consumer // Its tag, while attached.
+  async function attach() {
+    const answer = await channel.consume(queue, (message) => {
+      take(message)
+      channel.ack(message)
+    })
+    consumer = answer.consumerTag
+    return { attached: true }
+  }
+  async function detach() {
+    await channel.cancel(consumer)
+    return { attached: false }
+  }
+  function cpu() {
+    const { user, system } = process.cpuUsage()
+    return { user: user / 1e6, system: system / 1e6 }
+  }
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, path: '/ws', backlog: 4096 })
   server.on('connection', welcome)
   server.on('listening', () => {
-    obey({ drain: ({ events }) => drain(channel, queue, events, take) }, { port: server.address().port })
+    const drained = ({ events }) => drain(channel, queue, events, take)
+    obey({ drain: drained, attach, detach, cpu }, { port: server.address().port })
   })
 }
 

@@ -31,13 +31,13 @@ from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.console import DomainNow, Letter, LogNow, OperatorBus
 from bridge.core.delivery import Delivery
 from bridge.core.errors import Refused
-from bridge.core.event import iso_utc
 from bridge.core.examples import sample
 from bridge.core.explain import explain, find_type
 from bridge.core.health import Health, is_ready
 from bridge.core.presence import NodeAnswer, NodeSeen
 from bridge.core.rooms import parse_room, user_room
 from bridge.core.schema import published_schema
+from bridge.core.times import iso_utc
 from bridge.core.window import Window
 
 log = structlog.get_logger()

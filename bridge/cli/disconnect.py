@@ -11,8 +11,8 @@ import typer
 from bridge.cli.common import catalogue_or_exit, console, fail, run, settings_or_exit
 from bridge.cli.publish import send
 from bridge.core.by_hand import disconnection, judge
-from bridge.core.event import iso_utc
 from bridge.core.revocation import ChangeKind
+from bridge.core.times import iso_utc
 
 
 def disconnect(

@@ -15,9 +15,9 @@ from bridge.core.by_hand import event_by_hand, judge
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
 from bridge.core.errors import Refused
-from bridge.core.event import iso_utc
 from bridge.core.examples import published
 from bridge.core.explain import find_type
+from bridge.core.times import iso_utc
 from bridge.settings import Settings
 
 

@@ -13,8 +13,8 @@ from bridge.amqp.source import StockSource
 from bridge.cli.common import bus, catalogue_or_exit, console, run, settings_or_exit, visible
 from bridge.core.by_hand import judge
 from bridge.core.delivery import Delivery
-from bridge.core.intake import Fate, Verdict
 from bridge.core.rooms import user_room
+from bridge.core.verdict import Fate, Verdict
 from bridge.settings import Settings
 
 

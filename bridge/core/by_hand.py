@@ -8,10 +8,11 @@ from datetime import datetime
 
 from bridge.core.catalogue import UNROUTED, Catalogue
 from bridge.core.delivery import Delivery
-from bridge.core.event import iso_utc
-from bridge.core.intake import Intake, Verdict
+from bridge.core.intake import Intake
 from bridge.core.names import topic_matches
 from bridge.core.revocation import ChangeKind
+from bridge.core.times import iso_utc
+from bridge.core.verdict import Verdict
 
 SHORT_BYTES_MAX = 255  # Of a routing key and a message_id (AMQP 0-9-1 section 4.2.5.3).
 

@@ -28,3 +28,17 @@ class Delivery(Struct, gc=False):
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Envelope(Struct, gc=False):
+    """The event inside a delivery, before its class is known.
+
+    `name` is what the event is called: the routing key. `declared_types` are the names the
+    publisher wrote inside, to be checked against it. `traceparent` is in version 00, or empty.
+    """
+
+    name: str
+    payload: dict[str, Any]
+    event_id: str
+    declared_types: tuple[tuple[str, object], ...]
+    traceparent: str

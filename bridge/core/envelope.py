@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jiter
-from msgspec import Struct
 
-from bridge.core.delivery import Delivery
+from bridge.core.delivery import Delivery, Envelope
 from bridge.core.errors import Reason, Refused, shown
-from bridge.core.event import iso_utc
 from bridge.core.names import split_version
+from bridge.core.times import iso_utc
 from bridge.core.tracecontext import read_traceparent
 
 ID_CHARACTERS_MAX = 255
@@ -28,20 +27,6 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PATTERN_KEYS = {"pattern", "data", "id"}  # All that NestJS puts around a payload.
 _CLOUD_EVENTS_TYPE = "application/cloudevents"
 _CLOUD_EVENTS_PREFIXES = ("cloudEvents:", "cloudEvents_")
-
-
-class Envelope(Struct, gc=False):
-    """The event inside a delivery, before its class is known.
-
-    `name` is what the event is called: the routing key. `declared_types` are the names the
-    publisher wrote inside, to be checked against it. `traceparent` is in version 00, or empty.
-    """
-
-    name: str
-    payload: dict[str, Any]
-    event_id: str
-    declared_types: tuple[tuple[str, object], ...]
-    traceparent: str
 
 
 def open_envelope(delivery: Delivery, *, body_bytes_max: int, exact: bool = True) -> Envelope:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, ClassVar, TypeGuard
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -23,13 +23,13 @@ from pydantic import (
     SerializeAsAny,
     Strict,
     StringConstraints,
-    ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
 )
 from pydantic.alias_generators import to_camel
 
 from bridge.core.rooms import ROOM_ID_PATTERN, user_room
+from bridge.core.times import iso_utc, utc_time
 
 TEXT_CHARACTERS_MAX = 4096
 SAFE_MAX = 2**53 - 1  # Exact in a browser: Number.MAX_SAFE_INTEGER of ECMAScript.
@@ -38,46 +38,6 @@ MONEY_DIGITS_MAX, MONEY_PLACES_MAX = 38, 18
 MONEY_TEXT_CHARACTERS_MAX = 64
 _ODD_IN_AMOUNT = re.compile(r"[^0-9A-Za-z+.\-]", re.ASCII)  # Letters: an exponent, NaN; pydantic tells.
 IDENTIFIER_CHARACTERS_MAX = 255
-# What JavaScript writes, and nearly everybody sends; `iso_utc` writes the same.
-_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
-_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # How every one begins.
-
-
-def _utc_time(value: object, parse: ValidatorFunctionWrapHandler) -> datetime:
-    """Read a time. One in the usual form needs no more than Python for that."""
-    if is_iso_utc(value):
-        try:
-            return datetime.fromisoformat(value)
-        except ValueError:
-            pass  # The 30th of February: pydantic says it better.
-    return _as_utc(parse(_iso_text(value)))
-
-
-def _iso_text(value: object) -> object:
-    """Let only ISO 8601 text through: a bare number would be a guess between seconds and milliseconds."""
-    if isinstance(value, str) and not _ISO_TIME.match(value):
-        raise ValueError('must be an ISO 8601 time, such as "2026-11-21T10:00:00.000Z"')
-    if not isinstance(value, str | datetime):
-        raise ValueError('must be an ISO 8601 time as text, such as "2026-11-21T10:00:00.000Z"')  # noqa: TRY004 - pydantic
-    return value
-
-
-def _as_utc(value: datetime) -> datetime:
-    """Bring a time to UTC; one without a zone is taken as UTC already."""
-    try:
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    except OverflowError:
-        raise ValueError("is outside the years 1 to 9999 in UTC") from None
-
-
-def iso_utc(value: datetime) -> str:
-    """Write a UTC time as on the wire: `2026-11-21T10:00:00.000Z`."""
-    return f"{value.isoformat(timespec='milliseconds')[:-6]}Z"  # Without "+00:00".
-
-
-def is_iso_utc(text: object) -> TypeGuard[str]:
-    """Tell whether a time that has been read was written just as `iso_utc` would write it."""
-    return isinstance(text, str) and _PLAIN_TIME.fullmatch(text) is not None
 
 
 def _plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -131,7 +91,7 @@ def _not_bool(value: object) -> object:
 
 UtcTime = Annotated[
     datetime,
-    WrapValidator(_utc_time),
+    WrapValidator(utc_time),
     PlainSerializer(iso_utc, return_type=str),
 ]
 """A time in UTC; ISO 8601 in, `…Z` with milliseconds out. Without a zone it is taken as UTC."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from msgspec import Struct
 from pydantic import ValidationError
 
 from bridge.core.catalogue import Catalogue, Domain, EventType, UnknownRule
@@ -16,40 +13,11 @@ from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry, EventKey
 from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
-from bridge.core.event import BaseEvent, UserEvent, is_iso_utc, iso_utc
+from bridge.core.event import BaseEvent, UserEvent
 from bridge.core.policy import DROP_OLDEST, Policy
+from bridge.core.times import is_iso_utc, iso_utc
 from bridge.core.tracecontext import TraceStarter
-
-
-class Fate(StrEnum):
-    """What became of a delivery; the value is a metric label."""
-
-    LOGGED = "logged"
-    DUPLICATE = "duplicate"
-    LATE = "late"
-    DROPPED = "dropped"
-    STORM = "storm"
-    DEAD = "dead"
-    FAILED = "failed"
-
-
-class Verdict(Struct, frozen=True):
-    """The judgement on one delivery.
-
-    `entries` is what to log: empty unless the fate is LOGGED, more than one when further events
-    derive from it. `event_type` is the canonical name, empty when it is not known; `declared` is
-    False when no domain declares it. `refused` is set when the fate is DEAD. `trace_begun` is set when the
-    publisher had sent no trace.
-    """
-
-    fate: Fate
-    event_type: str = ""
-    event_id: str = ""
-    traceparent: str = ""
-    entries: Sequence[Entry] = ()
-    refused: Refused | None = None
-    declared: bool = True
-    trace_begun: bool = False
+from bridge.core.verdict import Fate, Verdict
 
 
 class Intake:

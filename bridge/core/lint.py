@@ -16,8 +16,9 @@ from bridge.core.describe import FieldRow, fields_of
 from bridge.core.envelope import open_envelope
 from bridge.core.errors import Reason, Refused, shown
 from bridge.core.event_text import Broken, Item, items_of, lines_of
-from bridge.core.intake import Fate, Verdict, passed
+from bridge.core.intake import passed
 from bridge.core.names import letters
+from bridge.core.verdict import Fate, Verdict
 
 NO_ROUTING_KEY = "no_routing_key"
 NO_EVENT = "no_event"

@@ -14,8 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bridge.core.catalogue import Catalogue, EventType
-from bridge.core.event import iso_utc
 from bridge.core.examples import sample
+from bridge.core.times import iso_utc
 from bridge.core.tracecontext import PATTERN as TRACE_PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bridge.core.delivery import Delivery
-from bridge.core.envelope import Envelope, check_declared_types, open_envelope, trace_of_refused
+from bridge.core.delivery import Delivery, Envelope
+from bridge.core.envelope import check_declared_types, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
 
 KEY = "quota.updated"

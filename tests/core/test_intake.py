@@ -16,10 +16,11 @@ from bridge.core.delivery import Delivery
 from bridge.core.entry import EventKey
 from bridge.core.errors import Reason
 from bridge.core.event import FreeJson, Identifier, Money, Number, Payload, RoomId, Text, UserEvent
-from bridge.core.intake import Fate, Intake, Verdict
+from bridge.core.intake import Intake
 from bridge.core.policy import MUST_DELIVER, Policy, conflate
 from bridge.core.revocation import change_of
 from bridge.core.rooms import parse_room
+from bridge.core.verdict import Fate, Verdict
 from consumers import domains
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC).timestamp()

@@ -11,9 +11,10 @@ import pytest
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Logged
-from bridge.core.intake import Fate, Intake, Verdict
+from bridge.core.intake import Intake
 from bridge.core.revocation import change_of
 from bridge.core.tracecontext import TraceStarter, read_traceparent
+from bridge.core.verdict import Fate, Verdict
 from bridge.ws.dialects.bridge_v1 import encode_event, encode_traced_event
 from consumers import domains
 

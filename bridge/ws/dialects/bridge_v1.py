@@ -40,8 +40,8 @@ from bridge.core.commands import (
 )
 from bridge.core.entry import Logged, Position
 from bridge.core.errors import BadMessage
-from bridge.core.event import iso_utc
 from bridge.core.outbox import Gap
+from bridge.core.times import iso_utc
 
 SUBPROTOCOL = "bridge.v1"
 ROOMS_PER_COMMAND_MAX = 200
