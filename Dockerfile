@@ -1,24 +1,23 @@
-# The build stage makes a virtual environment; the image holds that and Python, and no build tools.
+# The build stage makes a virtual environment; the image holds that and Python, and no build tools. It begins
+# with a C compiler, for what every event passes (pyproject.toml, hooks.mypyc).
 
-FROM python:3.12-slim AS build
+FROM python:3.12 AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
 # Dependencies first: they change less often than the code. Every file is checked against its locked hash,
-# also those of hatchling, which builds the wheel and is locked among the development tools.
+# also those of the tools that build the wheel.
 # `--build-arg LOCK=otel` adds the packages for spans (docs/monitoring.md).
 ARG LOCK=runtime
 COPY requirements requirements
 RUN python -m venv /opt/bridge \
  && /opt/bridge/bin/pip install --require-hashes --no-deps --requirement requirements/${LOCK}.txt
-RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } keep' \
-        requirements/dev.txt > build.txt \
- && pip install --require-hashes --no-deps --requirement build.txt
+RUN pip install --require-hashes --no-deps --requirement requirements/build.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY bridge bridge
 COPY consumers consumers
-RUN pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
+RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=1 pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
  && /opt/bridge/bin/pip install --no-deps --no-index dist/*.whl \
  && /opt/bridge/bin/pip uninstall --yes pip
 

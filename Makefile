@@ -6,10 +6,13 @@ PYTHON := .venv/bin/python
 COMPILE := $(PYTHON) -m uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
 PEERS := benchmarks/peers
+# What is measured is what is shipped. COMPILED= measures the sources as they are.
+COMPILED ?= $(CURDIR)/.run/compiled
+WITH_COMPILED = $(if $(COMPILED),PYTHONSAFEPATH=1 PYTHONPATH=$(COMPILED):$(CURDIR))
 # Processes, each with servers of its own; they mostly wait. 0: one test after the other, in this process.
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help venv run demo test check fmt client chaos fuzz bench bench-peers bench-check lock clean
+.PHONY: help venv run demo test check fmt client chaos fuzz wheel bench bench-peers bench-check lock clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,21 +48,32 @@ chaos: venv ## Break things on purpose and count every event. ARGS='--short' pla
 fuzz: venv ## Give the socket edge 100,000 inputs that nobody means. ARGS='--seed 1' repeats a run.
 	$(PYTHON) -m tests.fuzz $(ARGS)
 
-bench: venv ## Measure it all, beside every peer that is installed. ARGS='fanout --runs 5'.
-	$(PYTHON) -m benchmarks $(ARGS)
+wheel: venv ## Build a wheel in dist/, compiled for this machine and .venv's Python. Needs a C compiler.
+	@devel/wheel.sh dist
+
+$(CURDIR)/.run/compiled: devel/wheel.sh pyproject.toml $(shell find bridge consumers -name '*.py') | venv
+	@rm -rf $@ $@.new
+	@devel/wheel.sh $@.new || { echo "To measure without: make bench COMPILED="; exit 1; }
+	@$(PYTHON) -m zipfile -e $@.new/*.whl $@.new
+	@mv $@.new $@ && touch $@
+
+bench: venv $(COMPILED) ## Measure it all, beside every peer that is installed. ARGS='fanout --runs 5'.
+	$(WITH_COMPILED) $(PYTHON) -m benchmarks $(ARGS)
 
 bench-peers: venv ## Install the peers that the benchmarks measure beside the bridge.
 	@$(PEERS)/install.sh
 
-bench-check: venv ## In a minute: fail if a bar is missed by more than the noise.
-	$(PYTHON) -m benchmarks --guard $(ARGS)
+bench-check: venv $(COMPILED) ## In a minute: fail if a bar is missed by more than the noise.
+	$(WITH_COMPILED) $(PYTHON) -m benchmarks --guard $(ARGS)
 
 lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrade takes the newest.
 	$(COMPILE) $(ARGS) pyproject.toml --group dev --extra otel --output-file requirements/dev.txt
 	@cp requirements/dev.txt requirements/runtime.txt # The same versions: what is in the file is kept.
 	@cp requirements/dev.txt requirements/otel.txt
+	@cp requirements/dev.txt requirements/build.txt
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements/runtime.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra otel --output-file requirements/otel.txt
+	$(COMPILE) $(ARGS) pyproject.toml --group build --output-file requirements/build.txt
 	$(COMPILE) $(ARGS) $(PEERS)/requirements.in --output-file $(PEERS)/requirements.txt
 	@if command -v npm >/dev/null; then for folder in $(PEERS) tests/asyncapi tests/grafana examples/nestjs; do \
 		npm --prefix $$folder install --package-lock-only --ignore-scripts --silent || exit; done; fi

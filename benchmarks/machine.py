@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bridge import __version__
+from bridge.core import intake
 
 CPUCLOCK_SCHED = 2
 PACKAGES = ("websockets", "aio-pika", "pydantic", "pyjwt")
@@ -110,7 +111,7 @@ def facts() -> dict[str, str]:
         # With its path: one that was compiled without profile-guided optimisation takes a sixth longer.
         "python": f"{platform.python_implementation()} {platform.python_version()}, "
         f"{Path(sys.executable).resolve()}",
-        "bridge": __version__,
+        "bridge": f"{__version__}, {'as it is' if intake.__file__.endswith('.py') else 'compiled'}",
         **{name: version(name) for name in PACKAGES},
         "load before": f"{os.getloadavg()[0]:.2f}"
         + (" (busy: trust the ratios, not the times)" if is_busy() else ""),
