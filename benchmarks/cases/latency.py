@@ -8,16 +8,20 @@ events leave in a steady stream at half of that rate. A time counts from just be
 nobody waits for an answer before the next.
 
 In turns with it, the same events go at the same rate through a quorum queue back to the process that
-published them: what the broker and this machine take by themselves.
+published them: what the broker and this machine take by themselves. And through the gateway in Node of
+`queue`, which validates nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.amqp.bus import bus
+from benchmarks.amqp.bus import PREFETCH, Bus, bus
 from benchmarks.amqp.frames import USER
+from benchmarks.cases.queue import NODE
 from benchmarks.children import Answer, Child
 from benchmarks.figures import Bar, Figure, Limit, Spread, ratios
 from benchmarks.load import OPEN_SECONDS_MAX
@@ -33,20 +37,8 @@ WARM_UP_EVENTS = 4_000
 P99_MILLISECONDS_MAX = 10.0
 
 
-@dataclass(slots=True)
-class Way:
-    """One of the two ways, and what each round of it came to."""
-
-    name: str
-    rounds: list[Answer] = field(default_factory=list)
-
-    def of(self, what: str) -> list[float]:
-        """Return one field of all rounds."""
-        return [one[what] for one in self.rounds]
-
-
-class Bench:
-    """A bridge that consumes, and the driver at both of its ends."""
+class Gateway:
+    """What is between the two ends, and the driver of both."""
 
     def __init__(self, server: Child, driver: Child) -> None:
         """Both are ready."""
@@ -54,66 +46,103 @@ class Bench:
         self._driver = driver
 
     def fly(self, way: str, events: int, **how: float) -> Answer:
-        """Send events on a way; each must arrive once. The answer has the bridge's CPU beside the times."""
+        """Send events on a way; each must arrive once. The answer has the gateway's CPU beside the times."""
+        self._server.ask(START_SECONDS_MAX, do="attach")
         before = self._cpu()
         flown = self._driver.ask(FLY_SECONDS_MAX, do="fly", way=way, events=events, **how)
         assert (flown["events"], flown["twice"]) == (events, 0), f"of {events} events came {flown}"
-        return flown | {"cpu_us": (self._cpu() - before) / events * 1e6, "rate": events / flown["wall"]}
+        cpu_seconds = self._cpu() - before
+        self._server.ask(START_SECONDS_MAX, do="detach")  # The queue is for the one whose turn it is.
+        return flown | {"cpu_us": cpu_seconds / events * 1e6, "rate": events / flown["wall"]}
 
     def _cpu(self) -> float:
         return float(sum(self._server.ask(START_SECONDS_MAX, do="cpu").values()))
 
 
+@dataclass(slots=True)
+class Way:
+    """One of the ways, and what each round of it came to."""
+
+    name: str
+    gateway: Gateway
+    way: str = "through"
+    rounds: list[Answer] = field(default_factory=list)
+
+    def fly(self, events: int, **how: float) -> Answer:
+        """Send events on it."""
+        return self.gateway.fly(self.way, events, **how)
+
+    def of(self, what: str) -> list[float]:
+        """Return one field of all rounds."""
+        return [one[what] for one in self.rounds]
+
+
 def run(options: Options, *, event_log: str = "memory") -> list[Figure]:
     """Measure latency with either log. Raises ChildError, or DevelError without a broker."""
-    with bus(options) as chosen, chosen.gateway(event_log=event_log) as server:
-        port = server.answer(START_SECONDS_MAX)["port"]
-        with chosen.driver(plan(port, USERS, user=USER)) as driver:
-            driver.answer(OPEN_SECONDS_MAX)
-            server.ask(START_SECONDS_MAX, do="attach")
-            return _measure(Bench(server, driver), options, f"{event_log} log")
+    with bus(options) as chosen, ExitStack() as stack:
+        ours = _gateway(stack, chosen, chosen.gateway(event_log=event_log))
+        ways = [Way("the bridge", ours), Way("quorum queue and back", ours, "past")]
+        if missing := NODE.available():
+            options.notes.append(f"Node is left out: {missing}")
+        else:
+            node = NODE.start(url=chosen.url, queue=chosen.queue, prefetch=PREFETCH)
+            ways.append(Way(NODE.name, _gateway(stack, chosen, node)))
+        return _measure(ways, options, f"{event_log} log")
 
 
-def _measure(bench: Bench, options: Options, log_name: str) -> list[Figure]:
+def _gateway(stack: ExitStack, chosen: Bus, child: Child) -> Gateway:
+    """Wait for a gateway, and open a socket to it for every user."""
+    server = stack.enter_context(child)
+    port = server.answer(START_SECONDS_MAX)["port"]
+    driver = stack.enter_context(chosen.driver(plan(port, USERS, user=USER)))
+    driver.answer(OPEN_SECONDS_MAX)
+    return Gateway(server, driver)
+
+
+def _measure(ways: Sequence[Way], options: Options, log_name: str) -> list[Figure]:
     rounds = ROUNDS_QUICK if options.quick else ROUNDS
     at_once = EVENTS_AT_ONCE_QUICK if options.quick else EVENTS_AT_ONCE
-    for name in ("through", "past"):
-        bench.fly(name, WARM_UP_EVENTS, in_flight_max=IN_FLIGHT_MAX)
-    highest = Way("through")
-    highest.rounds += [bench.fly("through", at_once, in_flight_max=IN_FLIGHT_MAX) for _ in range(rounds)]
+    for way in ways:
+        way.fly(WARM_UP_EVENTS, in_flight_max=IN_FLIGHT_MAX)
+    highest = Way("the bridge", ways[0].gateway)
+    highest.rounds += [highest.fly(at_once, in_flight_max=IN_FLIGHT_MAX) for _ in range(rounds)]
     rate = median(highest.of("rate")) / 2
-    through, past = Way("through"), Way("past")
     events = int(rate * (ROUND_SECONDS_QUICK if options.quick else ROUND_SECONDS))
-    for way in (through, past):
-        bench.fly(way.name, events, rate=rate)  # The broker still tidies up after the highest rate.
+    for way in ways:
+        way.fly(events, rate=rate)  # The broker still tidies up after the highest rate.
     for turn in range(rounds):
-        for way in (through, past) if turn % 2 == 0 else (past, through):
-            way.rounds.append(bench.fly(way.name, events, rate=rate))
+        for way in ways if turn % 2 == 0 else reversed(ways):
+            way.rounds.append(way.fly(events, rate=rate))
+    through = ways[0]
     options.notes.append(
         f"The one that publishes and receives used {max(highest.of('busy')):.0%} of a core at the highest "
         f"rate and {max(through.of('busy')):.0%} at half of it, where no event left later than "
         f"{max(through.of('blind_ms_max')):.1f} ms after its time."
     )
-    return _figures(highest, through, past, log_name, rate)
+    return _figures(highest, ways, log_name, rate)
 
 
-def _figures(highest: Way, through: Way, past: Way, log_name: str, rate: float) -> list[Figure]:
-    def figure(what: str, bar: Bar | None = None) -> Figure:
-        ours, bare = through.of(what), past.of(what)
+def _figures(highest: Way, ways: Sequence[Way], log_name: str, rate: float) -> list[Figure]:
+    through, *others = ways
+
+    def figure(what: str, other: Way, bar: Bar | None = None) -> Figure:
+        ours, theirs = through.of(what), other.of(what)
         return Figure(
             f"publish to socket at half of that, {what}, {log_name}",
             "ms",
             Spread.of(ours),
-            Limit("quorum queue and back", Spread.of(bare)),
-            ratios(ours, bare),
+            Limit(other.name, Spread.of(theirs)),
+            ratios(ours, theirs),
             bar,
             {
                 "events_per_second": rate,
                 "arrived_per_second": through.of("rate"),
                 "bridge_cpu_us_per_event": through.of("cpu_us"),
+                "other_cpu_us_per_event": other.of("cpu_us"),
             },
         )
 
+    past, *peers = others
     return [
         Figure(
             f"highest rate that keeps up, {log_name}",
@@ -126,7 +155,8 @@ def _figures(highest: Way, through: Way, past: Way, log_name: str, rate: float) 
                 "bridge_cpu_us_per_event": highest.of("cpu_us"),
             },
         ),
-        figure("p50"),
-        figure("p99", Bar(P99_MILLISECONDS_MAX, "value")),
-        figure("max"),
+        figure("p50", past),
+        figure("p99", past, Bar(P99_MILLISECONDS_MAX, "value")),
+        *(figure("p99", peer) for peer in peers),
+        figure("max", past),
     ]
