@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,8 +34,10 @@ class ChildError(Exception):
 class Child:
     """One child process. Its first line says that it is ready; then each line asked is answered by one."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
-        """Start a command. `name` is for messages."""
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a command. `name` is for messages; `environment` goes before ours."""
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._unread = b""
@@ -46,13 +48,14 @@ class Child:
             stderr=self._errors,
             bufsize=0,
             cwd=PROJECT,
+            env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
 
     @classmethod
-    def of_module(cls, module: str, argument: Answer) -> Self:
+    def of_module(cls, module: str, argument: Answer, environment: Mapping[str, str] | None = None) -> Self:
         """Start a Python module of ours with one JSON argument."""
-        return cls(module, [sys.executable, "-m", module, json.dumps(argument)])
+        return cls(module, [sys.executable, "-m", module, json.dumps(argument)], environment)
 
     def __enter__(self) -> Self:
         return self

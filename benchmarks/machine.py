@@ -9,11 +9,11 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from bridge import __version__
-from bridge.core import intake
 
 CPUCLOCK_SCHED = 2
 PACKAGES = ("websockets", "aio-pika", "pydantic", "pyjwt")
@@ -98,6 +98,12 @@ def is_busy() -> bool:
     return os.getloadavg()[0] > len(os.sched_getaffinity(0)) / 4
 
 
+def is_compiled() -> bool:
+    """Tell whether the bridge that is measured is compiled; without its imports, which peers lack."""
+    spec = find_spec("bridge.core.intake")
+    return spec is not None and not str(spec.origin).endswith(".py")
+
+
 def facts() -> dict[str, str]:
     """Describe where the figures come from."""
     models = [
@@ -111,7 +117,7 @@ def facts() -> dict[str, str]:
         # With its path: one that was compiled without profile-guided optimisation takes a sixth longer.
         "python": f"{platform.python_implementation()} {platform.python_version()}, "
         f"{Path(sys.executable).resolve()}",
-        "bridge": f"{__version__}, {'as it is' if intake.__file__.endswith('.py') else 'compiled'}",
+        "bridge": f"{__version__}, {'compiled' if is_compiled() else 'as its sources are'}",
         **{name: version(name) for name in PACKAGES},
         "load before": f"{os.getloadavg()[0]:.2f}"
         + (" (busy: trust the ratios, not the times)" if is_busy() else ""),

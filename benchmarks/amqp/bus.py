@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.amqp.frames import ROUTING_KEY, new_series
 from benchmarks.broker import remove
-from benchmarks.children import Child
+from benchmarks.children import PROJECT, Child
 from benchmarks.load import Plan
 from benchmarks.subject import Options, settings
 from bridge.app import catalogue_of, topology_of
@@ -51,9 +51,13 @@ class Bus:
         chosen["amqp"] |= {"prefetch": PREFETCH, "reader": reader}
         return chosen
 
-    def gateway(self, **choices: str) -> Child:
-        """Start a bridge whose domain is attached on demand; `choices` are those of `settings`."""
-        return Child.of_module("benchmarks.amqp.gateway", {"settings": self.settings(**choices)})
+    def gateway(self, *, sources: bool = False, **choices: str) -> Child:
+        """Start a bridge whose domain is attached on demand; `choices` are those of `settings`.
+
+        With `sources` it is that of this checkout, also where a compiled one is measured.
+        """
+        environment = {"PYTHONPATH": str(PROJECT)} if sources else None
+        return Child.of_module("benchmarks.amqp.gateway", {"settings": self.settings(**choices)}, environment)
 
     def publisher(self, users: int = 1) -> Child:
         """Start a process that fills the queue."""

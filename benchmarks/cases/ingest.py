@@ -4,7 +4,7 @@ In each round the same number of events is published, confirmed, and then taken 
 queue by each of these in turns, in a process of its own, with the same prefetch:
 
     the bridge      reads, decodes, validates, routes, logs in memory and fans out; nobody is connected.
-                    Once with each reader
+                    Once with each reader, and where it is compiled, its sources as they are beside it
     aio-pika        `queue.consume`: parses the JSON and acks
     amqplib         the same, in Node
     bare            reads the bytes that a broker sent for these events from TCP, and does nothing
@@ -26,6 +26,7 @@ from benchmarks.amqp.drains import WARM_UP_EVENTS, Filler, Side, busy_note, drai
 from benchmarks.amqp.frames import BODY_BYTES
 from benchmarks.children import Child
 from benchmarks.figures import Bar, Figure, Limit, Spread, ratios
+from benchmarks.machine import is_compiled
 from benchmarks.peers import node_peer
 from benchmarks.subject import START_SECONDS_MAX, Options
 
@@ -46,6 +47,11 @@ def run(options: Options) -> list[Figure]:
             _started(stack, f"the bridge, reader {reader}", chosen.gateway(reader=reader))
             for reader in READERS
         ]
+        sources = (
+            [_started(stack, "the bridge, its sources as they are", chosen.gateway(sources=True))]
+            if is_compiled()
+            else []
+        )
         fill = Filler(_started(stack, "publisher", chosen.publisher()).child)
         peers = [_started(stack, name, child) for name, child in _peers(chosen, options)]
         fill(events)
@@ -53,19 +59,19 @@ def run(options: Options) -> list[Figure]:
             client.consume(chosen.queue)
             port = stack.enter_context(tape(client.record(events)))
         limit = _started(stack, "bare TCP read", Child.of_module("benchmarks.amqp.bare", {"port": port}))
-        sides = [*bridges, *peers, limit]
+        sides = [*bridges, *sources, *peers, limit]
 
         def play(side: Side, events: int = events) -> None:
             if side is not limit:
                 fill(events)
             side.note(drain(side, events))
 
-        for side in (*bridges, *peers):
+        for side in (*bridges, *sources, *peers):
             fill(WARM_UP_EVENTS)
             drain(side, WARM_UP_EVENTS)
         in_turns(sides, ROUNDS_QUICK if options.quick else ROUNDS, play)
     options.notes.append(f"{fill.note()} {busy_note(sides)}")
-    return _figures(bridges, peers, limit)
+    return _figures(bridges, sources, peers, limit)
 
 
 def _peers(chosen: Bus, options: Options) -> list[tuple[str, Child]]:
@@ -83,7 +89,9 @@ def _started(stack: ExitStack, name: str, child: Child) -> Side:
     return Side(name, child)
 
 
-def _figures(bridges: Sequence[Side], peers: Sequence[Side], limit: Side) -> list[Figure]:
+def _figures(
+    bridges: Sequence[Side], sources: Sequence[Side], peers: Sequence[Side], limit: Side
+) -> list[Figure]:
     ours, others = bridges[0], [*bridges[1:], *peers]
     stock = [side for side in others if not side.name.startswith("amqplib")]
     figures = [
@@ -116,9 +124,9 @@ def _figures(bridges: Sequence[Side], peers: Sequence[Side], limit: Side) -> lis
             ours.spread,
             Limit(other.name, other.spread),
             ratios(ours.micros, other.micros),
-            Bar(AMQPLIB_RATIO_MAX, "ratio"),
+            None if other in sources else Bar(AMQPLIB_RATIO_MAX, "ratio"),
             {"other": other.details()},
         )
-        for other in others
+        for other in (*sources, *others)
         if other not in stock
     ]
