@@ -1,12 +1,12 @@
-# The build stage makes a virtual environment; the image holds that and Python, and no build tools. It begins
-# with a C compiler, for what every event passes (pyproject.toml, hooks.mypyc).
+# The build stage makes a virtual environment; the image holds that and Python, and no build tools. The stage has
+# a C compiler, for what every event passes (pyproject.toml, hooks.mypyc), and the same Debian as the image.
 
-FROM python:3.12 AS build
+FROM python:3.12-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
 # Dependencies first: they change less often than the code. Every file is checked against its locked hash,
-# also those of the tools that build the wheel.
+# also those of the tools that build the wheel. The compiler reads the types of all that the bridge needs.
 # `--build-arg LOCK=otel` adds the packages for spans (docs/monitoring.md).
 ARG LOCK=runtime
 COPY requirements requirements
@@ -21,7 +21,7 @@ RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=1 pip wheel --no-build-isolation --no-deps --w
  && /opt/bridge/bin/pip install --no-deps --no-index dist/*.whl \
  && /opt/bridge/bin/pip uninstall --yes pip
 
-FROM python:3.12-slim
+FROM python:3.12-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin bridge
 COPY --from=build /opt/bridge /opt/bridge
 ENV PATH=/opt/bridge/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -6,8 +6,8 @@ PYTHON := .venv/bin/python
 COMPILE := $(PYTHON) -m uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --quiet
 PEERS := benchmarks/peers
-# What is measured is what is shipped. COMPILED= measures the sources as they are.
-COMPILED ?= $(CURDIR)/.run/compiled
+# What is measured is what is shipped. On the command line, COMPILED= measures the sources as they are.
+COMPILED = $(CURDIR)/.run/compiled
 WITH_COMPILED = $(if $(COMPILED),PYTHONSAFEPATH=1 PYTHONPATH=$(COMPILED):$(CURDIR))
 # Processes, each with servers of its own; they mostly wait. 0: one test after the other, in this process.
 TESTS_AT_ONCE ?= 2
@@ -48,14 +48,17 @@ chaos: venv ## Break things on purpose and count every event. ARGS='--short' pla
 fuzz: venv ## Give the socket edge 100,000 inputs that nobody means. ARGS='--seed 1' repeats a run.
 	$(PYTHON) -m tests.fuzz $(ARGS)
 
-wheel: venv ## Build a wheel in dist/, compiled for this machine and .venv's Python. Needs a C compiler.
+wheel: venv ## Put a wheel into dist/, compiled for this machine and .venv's Python. Needs a C compiler.
 	@devel/wheel.sh dist
 
-$(CURDIR)/.run/compiled: devel/wheel.sh pyproject.toml $(shell find bridge consumers -name '*.py') | venv
-	@rm -rf $@ $@.new
-	@devel/wheel.sh $@.new || { echo "To measure without: make bench COMPILED="; exit 1; }
-	@$(PYTHON) -m zipfile -e $@.new/*.whl $@.new
-	@mv $@.new $@ && touch $@
+# Folders, too: one is newer when a file in it has gone.
+$(CURDIR)/.run/compiled: devel/wheel.sh .venv/made-from $(shell find bridge consumers -not -name '*.pyc' -not -name __pycache__)
+	@mkdir -p $(@D) && touch $@.begun # As old as that: what changes while it is built is not in it.
+	@new=$$(mktemp -d $@.XXXXXX) && if devel/wheel.sh $$new; \
+		then $(PYTHON) -m zipfile -e $$new/*.whl $$new && rm -rf $$new/*.whl $@ && mv $$new $@ && touch -r $@.begun $@; \
+		else rm -rf $$new; echo "To measure the sources as they are: make $(MAKECMDGOALS) COMPILED="; exit 1; fi
+
+.venv/made-from: venv ; @:
 
 bench: venv $(COMPILED) ## Measure it all, beside every peer that is installed. ARGS='fanout --runs 5'.
 	$(WITH_COMPILED) $(PYTHON) -m benchmarks $(ARGS)
@@ -81,4 +84,5 @@ lock: venv ## Lock versions anew after a change of pyproject.toml. ARGS=--upgrad
 clean: ## Remove caches, build results and .run. Not .venv.
 	@if [ -e .run/lock ] && ! flock --nonblock .run/lock true; then echo "Stop 'make run' first."; exit 1; fi
 	rm -rf .run dist clients/typescript/dist examples/nestjs/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
+	find bridge consumers -name '*.so' -delete && rm -f *__mypyc.*.so # Which pip leaves, if it is told to compile.
 	find bridge consumers clients/python devel benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

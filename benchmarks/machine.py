@@ -9,11 +9,10 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from bridge import __version__
+from bridge import __version__, is_compiled
 
 CPUCLOCK_SCHED = 2
 PACKAGES = ("websockets", "aio-pika", "pydantic", "pyjwt")
@@ -96,12 +95,6 @@ def allow_files() -> int:
 def is_busy() -> bool:
     """Tell whether others use more than a quarter of this machine's cores at the moment."""
     return os.getloadavg()[0] > len(os.sched_getaffinity(0)) / 4
-
-
-def is_compiled() -> bool:
-    """Tell whether the bridge that is measured is compiled; without its imports, which peers lack."""
-    spec = find_spec("bridge.core.intake")
-    return spec is not None and not str(spec.origin).endswith(".py")
 
 
 def facts() -> dict[str, str]:

@@ -41,7 +41,7 @@ def environment(url: str, prefix: str, **settings: str) -> dict[str, str]:
     }
     variables = {
         **inherited,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT)))),
         "RABBITMQ_URL": url,
         "JWT_SECRET": SECRET,
         "BRIDGE_AMQP__PREFIX": prefix,

@@ -261,7 +261,7 @@ class TestProcesses:
             for _ in range(2):
                 publisher.ask(SECONDS_MAX, do="fill", events=60)
                 assert server.ask(SECONDS_MAX, do="drain", events=60)["events"] == 60
-            with bus.driver(plan(port, 3, user=USER)) as driver:
+            with bus.driver(plan(port, 3, user=USER), past=True) as driver:
                 driver.answer(SECONDS_MAX)
                 server.ask(SECONDS_MAX, do="attach")
                 for way in ("through", "past"):

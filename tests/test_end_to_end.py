@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect as connect_socke
 from websockets.exceptions import ConnectionClosed
 from yarl import URL
 
-from bridge import __version__
+from bridge import __version__, is_compiled
 from bridge.amqp.dead import browse
 from bridge.amqp.link import connect
 from bridge.amqp.topology import Names
@@ -396,7 +396,8 @@ async def test_metrics_tell_of_the_process_too(node: ServedNode, bus: Bus) -> No
     await eventually(waiting, "a dead letter that waits")
     metrics = await node.metrics()
     values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
-    assert f'bridge_build_info{{python="{platform.python_version()}",version="{__version__}"}}' in values
+    compiled, python = "yes" if is_compiled() else "no", platform.python_version()
+    assert f'bridge_build_info{{compiled="{compiled}",python="{python}",version="{__version__}"}}' in values
     for name in ("process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"):
         assert float(values[name]) > 0
     assert float(values["bridge_event_loop_lag_seconds_count"]) > 0

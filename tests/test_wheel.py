@@ -167,6 +167,15 @@ def test_image() -> None:
     assert all("--require-hashes" in install or "--no-index" in install for install in installs)
 
 
+def test_image_is_compiled() -> None:
+    """The image's wheel is compiled, in a stage with the same Python and the same Debian as the image."""
+    text = read("Dockerfile")
+    stage, image = re.findall(r"^FROM python:(\S+)", text, flags=re.MULTILINE)
+
+    assert re.search(r"HATCH_BUILD_HOOK_ENABLE_MYPYC=1 pip wheel", text)
+    assert stage == image.replace("-slim", "")
+
+
 def test_image_gets_what_it_copies() -> None:
     """What the Dockerfile copies is there, and .dockerignore lets it through."""
     copied = [

@@ -64,12 +64,12 @@ class Bus:
         argument = {"url": self.url, "exchange": self.exchange, "series": new_series(), "users": users}
         return Child.of_module("benchmarks.amqp.publisher", argument)
 
-    def driver(self, sockets: Plan) -> Child:
-        """Start a process that holds these sockets and publishes to their users."""
+    def driver(self, sockets: Plan, *, past: bool = False) -> Child:
+        """Start a process that holds these sockets and publishes to their users; `past` the bridge, too."""
         argument = {
             "url": self.url,
             "exchange": self.exchange,
-            "queue": self.own_queue,
+            "queue": self.own_queue if past else "",
             "plan": sockets.as_json(),
         }
         return Child.of_module("benchmarks.amqp.driver", argument)

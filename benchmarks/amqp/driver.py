@@ -28,7 +28,6 @@ from benchmarks.servers.lines import obey
 from benchmarks.wire import MessageReader
 
 ARRIVE_SECONDS_MAX = 60.0  # After the last has left.
-PAST = "past"  # The way that is not through a gateway.
 TICK_SECONDS = 0.001  # The least that epoll_wait(2) can be told to wait.
 
 Arrivals = Callable[[], list[bytes]]
@@ -39,12 +38,10 @@ class Driver:
     """Both ends of the way."""
 
     def __init__(
-        self, broker: Broker, past: Broker, queue: str, events: dict[str, Events], sockets: list[Socket]
+        self, broker: Broker, past: Broker, events: dict[str, Events], sockets: list[Socket]
     ) -> None:
-        """`past` consumes `queue` from its first flight on; `events` are those of each way, by its name."""
+        """`past` consumes a queue; `events` are those of each way, by its name."""
         self._broker = broker
-        self._past: Broker | None = past  # Until it consumes.
-        self._queue = queue
         self._events = events
         self._next = 0
         self._epoll = select.epoll()
@@ -60,9 +57,6 @@ class Driver:
             BrokerError: the broker closed, or refused one.
             TimeoutError: some have not come.
         """
-        if way == PAST and self._past is not None:
-            self._past.consume(self._queue)  # Not before: other drivers may use the same queue.
-            self._past = None
         flight = Flight(self._next, events)
         frames = list(self._events[way].frames(range(self._next, self._next + events)))
         self._next += events
@@ -117,11 +111,13 @@ async def main() -> None:
     name = new_series()
     ways = {
         "through": Events(argument["exchange"], name, plan.sockets),
-        PAST: Events("", name, plan.sockets, routing_key=queue),
+        "past": Events("", name, plan.sockets, routing_key=queue),
     }
     with Broker(url) as broker, Broker(url) as past:
-        past.declare(queue)
-        await obey({"fly": Driver(broker, past, queue, ways, sockets).fly})
+        if queue:
+            past.declare(queue)
+            past.consume(queue)
+        await obey({"fly": Driver(broker, past, ways, sockets).fly})
 
 
 if __name__ == "__main__":

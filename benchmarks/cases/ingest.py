@@ -26,9 +26,9 @@ from benchmarks.amqp.drains import WARM_UP_EVENTS, Filler, Side, busy_note, drai
 from benchmarks.amqp.frames import BODY_BYTES
 from benchmarks.children import Child
 from benchmarks.figures import Bar, Figure, Limit, Spread, ratios
-from benchmarks.machine import is_compiled
 from benchmarks.peers import node_peer
 from benchmarks.subject import START_SECONDS_MAX, Options
+from bridge import is_compiled
 
 EVENTS, EVENTS_QUICK = 20_000, 4_000
 ROUNDS, ROUNDS_QUICK = 5, 2

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from bridge import __version__
+from bridge import __version__, is_compiled
 from bridge.core.close import CATALOGUE
 from bridge.core.stats import Histogram, Stats
 
@@ -165,8 +165,9 @@ class BridgeCollector(Collector):
 
     def _node_gauges(self) -> Iterator[Metric]:
         now, stats = self._gauges(), self._stats
-        build = GaugeMetricFamily("bridge_build_info", "Always 1.", labels=("version", "python"))
-        build.add_metric((__version__, platform.python_version()), 1)
+        build = GaugeMetricFamily("bridge_build_info", "Always 1.", labels=("version", "python", "compiled"))
+        compiled = "yes" if is_compiled() else "no"
+        build.add_metric((__version__, platform.python_version(), compiled), 1)
         yield build
         for name, text, value in (
             ("bridge_ready", "1 when this node is ready.", int(now.ready)),

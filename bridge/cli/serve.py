@@ -11,7 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bridge import __version__
+from bridge import __version__, is_compiled
 from bridge.app import Bridge
 from bridge.cli.common import exit_with_problems, settings_or_exit
 from bridge.collector import collecting
@@ -68,7 +68,13 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     bridge = Bridge(settings)
-    log.info("app.starting", version=__version__, mode=settings.mode, domains=list(bridge.catalogue.domains))
+    log.info(
+        "app.starting",
+        version=__version__,
+        compiled=is_compiled(),
+        mode=settings.mode,
+        domains=list(bridge.catalogue.domains),
+    )
     async with bridge.serving() as ports, collecting(bridge.stats.sockets_closed):
         log.info("app.serving", public_port=ports.public, admin_port=ports.admin)
         await asked.wait()

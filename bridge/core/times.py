@@ -13,10 +13,10 @@ _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # How every one begins.
 
 
 def utc_time(value: object, parse: Callable[[Any], datetime]) -> datetime:
-    """Read a time; `parse` is for those that are not in the usual form, which needs no more than Python.
+    """Read a time. The usual form is read here, any other by `parse`.
 
     Raises:
-        ValueError: it is no ISO 8601 time.
+        ValueError: it is no ISO 8601 time, or outside the years 1 to 9999 in UTC.
     """
     if is_iso_utc(value):
         try:
