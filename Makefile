@@ -58,6 +58,7 @@ $(CURDIR)/.run/compiled: devel/wheel.sh .venv/made-from $(shell find bridge cons
 		then $(PYTHON) -m zipfile -e $$new/*.whl $$new && rm -rf $$new/*.whl $@ && mv $$new $@ && touch -r $@.begun $@; \
 		else rm -rf $$new; echo "To measure the sources as they are: make $(MAKECMDGOALS) COMPILED="; exit 1; fi
 
+# Always asked for, and newer only when the environment was made anew.
 .venv/made-from: venv ; @:
 
 bench: venv $(COMPILED) ## Measure it all, beside every peer that is installed. ARGS='fanout --runs 5'.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -90,3 +91,18 @@ async def bridge(*arguments: str, variables: Mapping[str, str], folder: Path, st
     finished = Finished(process.returncode, out.decode(), err.decode())
     assert "Traceback" not in finished.said, finished.said
     return finished
+
+
+def printed_by(*command: str, folder: Path, variables: Mapping[str, str], seconds_max: float) -> str:
+    """Run any program in a folder to its end, which must be a good one, and return what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=seconds_max,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -6,7 +6,6 @@ import ast
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tomllib
@@ -14,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.commands import printed_by
 
 ROOT = Path(__file__).parents[1]
 BUILD_SECONDS_MAX = 180.0
@@ -59,18 +60,8 @@ def missing_tool() -> str:
 
 def run(*command: str, seconds_max: float, **environment: str) -> str:
     """Run a command in the checkout and return what it printed."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        | environment,
-        capture_output=True,
-        text=True,
-        timeout=seconds_max,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return printed_by(*command, folder=ROOT, variables=inherited | environment, seconds_max=seconds_max)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.commands import printed_by
 
 ROOT = Path(__file__).parents[1]
 SECONDS_MAX = 120.0
@@ -23,17 +24,7 @@ def run(*command: str, folder: Path, path: Path | None = None) -> str:
     environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if path is not None:
         environment["PYTHONPATH"] = str(path)
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_MAX,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return printed_by(*command, folder=folder, variables=environment, seconds_max=SECONDS_MAX)
 
 
 @pytest.fixture(scope="module")
