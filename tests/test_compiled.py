@@ -28,6 +28,7 @@ TESTED = (
     "tests/core/test_hub.py",
     "tests/core/test_intake.py",
     "tests/core/test_intake_traces.py",
+    "tests/core/test_plain.py",
     "tests/core/test_rooms.py",
     "tests/core/test_tracecontext.py",
     "tests/core/test_window.py",

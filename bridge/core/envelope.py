@@ -66,6 +66,14 @@ def open_envelope(delivery: Delivery, *, body_bytes_max: int, exact: bool = True
     )
 
 
+def says_cloud_event(delivery: Delivery) -> bool:
+    """Tell whether the properties of a delivery, and not its body, say that it is a CloudEvent."""
+    content_type, headers = delivery.content_type, delivery.headers
+    if content_type and content_type.lower().startswith(_CLOUD_EVENTS_TYPE):
+        return True
+    return bool(headers) and any(key.startswith(_CLOUD_EVENTS_PREFIXES) for key in headers)
+
+
 def trace_of_refused(delivery: Delivery, *, body_bytes_max: int) -> str:
     """Return the traceparent of a delivery that cannot be unwrapped, as far as it can be read; empty if not.
 

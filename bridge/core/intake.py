@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
@@ -14,6 +15,8 @@ from bridge.core.entry import Entry, EventKey
 from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
 from bridge.core.event import BaseEvent, UserEvent
+from bridge.core.forms import Form
+from bridge.core.plain import ValidEvent, read_plain
 from bridge.core.policy import DROP_OLDEST, Policy
 from bridge.core.times import is_iso_utc, iso_utc
 from bridge.core.tracecontext import TraceStarter
@@ -54,28 +57,32 @@ class Intake:
             event_type = self._unknown(delivery.routing_key)
             if event_type is None:
                 return Verdict(Fate.DROPPED, event_id=delivery.message_id or "")
+        owner = self._catalogue.owner_of(event_type)
+        valid = read_plain(event_type, delivery, body_bytes_max=self._body_bytes_max)
+        if valid is None:
+            valid = self._read_any(event_type, owner or self._domain, delivery)
+        trace, begun = self._traced(valid.traceparent)
+        fate, entries = Fate.LATE, list[Entry]()
+        if not is_late(event_type, valid.occurred_at, delivery.received_at):
+            fate, entries = Fate.LOGGED, [_entry(event_type, valid, trace)]
+            for derived in valid.derived:
+                entries.append(
+                    make_entry(self._catalogue.of_class(type(derived)), derived, valid.event_id, trace)
+                )
+        return Verdict(  # By position, which is faster.
+            fate, event_type.name, valid.event_id, trace, entries, None, owner is not None, begun
+        )
+
+    def _read_any(self, event_type: EventType, domain: Domain, delivery: Delivery) -> ValidEvent:
+        """Read an event in whatever shape that is understood. Raises Refused, saying what is wrong."""
         envelope = open_envelope(delivery, body_bytes_max=self._body_bytes_max, exact=event_type.exact)
         if envelope.declared_types:
             check_declared_types(envelope, event_type.name)
-        owner = self._catalogue.owner_of(event_type)
-        if not (owner or self._domain).timestamp_required:
-            fill_timestamp(envelope.payload, delivery.received_at)
-        event = _validate(event_type.model, envelope.payload)
-        event_id = envelope.event_id
-        trace, begun = self._traced(envelope.traceparent)
-        fate, entries = Fate.LATE, list[Entry]()
-        if not is_late(event_type, event, delivery.received_at):
-            fate, entries = (
-                Fate.LOGGED,
-                [make_entry(event_type, event, event_id, envelope.payload["timestamp"], trace)],
-            )
-            for derived in event.derived():
-                entries.append(
-                    make_entry(self._catalogue.of_class(type(derived)), derived, event_id, None, trace)
-                )
-        return Verdict(  # By position, which is faster.
-            fate, event_type.name, event_id, trace, entries, None, owner is not None, begun
-        )
+        payload = envelope.payload
+        if not domain.timestamp_required:
+            fill_timestamp(payload, delivery.received_at)
+        event = _validate(event_type.model, payload)
+        return _valid(event, envelope.event_id, envelope.traceparent, payload["timestamp"], event.derived())
 
     def _traced(self, trace: str) -> tuple[str, bool]:
         """Return the publisher's trace, else one that begins here, if any; and whether it begins here."""
@@ -115,47 +122,66 @@ def passed(name: str) -> EventType:
     return EventType(name, UserEvent, DROP_OLDEST)
 
 
-def is_late(event_type: EventType, event: BaseEvent, now: float) -> bool:
-    """Tell whether an event is older than its type allows. `now` is in seconds since the Unix epoch."""
+def is_late(event_type: EventType, occurred_at: float, now: float) -> bool:
+    """Tell whether an event is older than its type allows. Times are in seconds since the Unix epoch."""
     age_max = event_type.age_seconds_max
-    return age_max is not None and now - event.timestamp.timestamp() > age_max
+    return age_max is not None and now - occurred_at > age_max
 
 
-def make_entry(
-    event_type: EventType, event: BaseEvent, event_id: str, written: object = None, trace: str = ""
-) -> Entry:
-    """Serialise an event once, for everybody who will get it. `written` is its timestamp as it came."""
-    occurred_at = event.timestamp.timestamp()
-    age_max = event_type.age_seconds_max
-    time = written if is_iso_utc(written) else iso_utc(event.timestamp)
-    data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
-    return Entry(  # By position, which is faster.
-        _identity(event_type, event, event_id),
+def make_entry(event_type: EventType, event: BaseEvent, event_id: str, trace: str = "") -> Entry:
+    """Serialise an event once, for everybody who will get it."""
+    return _entry(event_type, _valid(event, event_id, trace), trace)
+
+
+def _valid(
+    event: BaseEvent,
+    event_id: str,
+    trace: str,
+    written: object = None,
+    derived: Sequence[BaseEvent] = (),
+) -> ValidEvent:
+    """Write an event that its class has read. `written` is its timestamp as it came."""
+    return ValidEvent(
+        event,
         tuple(event.targets()),
+        derived,
+        event_id,
+        trace,
+        written if is_iso_utc(written) else iso_utc(event.timestamp),
+        event.timestamp.timestamp(),
+        event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True),
+    )
+
+
+def _entry(event_type: EventType, valid: ValidEvent, trace: str) -> Entry:
+    fields, age_max = valid.fields, event_type.age_seconds_max
+    return Entry(  # By position, which is faster.
+        _identity(event_type, fields, valid.event_id),
+        valid.targets,
         event_type.overflow.policy,
-        _conflate_key(event_type, event),
-        occurred_at,
-        None if age_max is None else occurred_at + age_max,
+        _conflate_key(event_type, fields),
+        valid.occurred_at,
+        None if age_max is None else valid.occurred_at + age_max,
         b'%b%b,"timestamp":"%b","data":%b}'
-        % (event_type.head, quoted(event_id).encode(), time.encode(), data),
+        % (event_type.head, quoted(valid.event_id).encode(), valid.time.encode(), valid.data),
         trace,
     )
 
 
-def _identity(event_type: EventType, event: BaseEvent, event_id: str) -> EventKey:
+def _identity(event_type: EventType, fields: Form | BaseEvent, event_id: str) -> EventKey:
     if not event_type.once_attributes:
         return EventKey(event_type.name, event_id)
-    values = (str(getattr(event, name)) for name in event_type.once_attributes)
+    values = (str(getattr(fields, name)) for name in event_type.once_attributes)
     return EventKey(event_type.name, "\0".join(values))
 
 
-def _conflate_key(event_type: EventType, event: BaseEvent) -> str:
+def _conflate_key(event_type: EventType, fields: Form | BaseEvent) -> str:
     if event_type.overflow.policy is not Policy.CONFLATE:
         return ""
     # One socket can watch two users, whose quotas may well have the same name.
-    key = f"{event_type.name}\0{event.user_id or ''}"
+    key = f"{event_type.name}\0{fields.user_id or ''}"
     for name in event_type.conflate_attributes:
-        key = f"{key}\0{getattr(event, name)}"
+        key = f"{key}\0{getattr(fields, name)}"
     return key
 
 
