@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
@@ -190,6 +190,13 @@ class Catalogue:
     def durable_names(self) -> frozenset[str]:
         """The names of the event types that wait in inboxes; one version speaks for all."""
         return frozenset(event_type.name for event_type in self.event_types if event_type.durable)
+
+    def declared(self) -> Mapping[str, tuple[EventType, Domain]]:
+        """Return what each routing key means that is a name or an alias, and the domain that declares it."""
+        return {
+            key: (event_type, self.domains[self._domain_of[event_type.name]])
+            for key, event_type in self._by_key.items()
+        }
 
     def of_class(self, model: type[BaseEvent]) -> EventType:
         """Return the event type declared with this class. Raises KeyError for an undeclared one."""

@@ -50,6 +50,23 @@ class Form(Struct, kw_only=True, omit_defaults=True, gc=False):
     user_id: str | None = None
 
 
+class ValidEvent(Struct, gc=False):
+    """An event that has been read: its fields, where it goes, and what follows from it.
+
+    `data` is its JSON, as it will be sent. `time` says when it occurred, as it is written on the wire, and
+    `occurred_at` in seconds since the Unix epoch. `traceparent` is in version 00, or empty.
+    """
+
+    fields: Form | BaseEvent
+    targets: tuple[str, ...]
+    derived: Sequence[BaseEvent]
+    event_id: str
+    traceparent: str
+    time: str
+    occurred_at: float
+    data: bytes
+
+
 class Forms:
     """Reads the events of one class by its form.
 

@@ -15,12 +15,18 @@ from bridge.core.entry import Entry, EventKey
 from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
 from bridge.core.event import BaseEvent, UserEvent
-from bridge.core.forms import Form
-from bridge.core.plain import ValidEvent, read_plain
+from bridge.core.forms import Form, ValidEvent
+from bridge.core.plain import read_plain
 from bridge.core.policy import DROP_OLDEST, Policy
-from bridge.core.times import is_iso_utc, iso_utc
+from bridge.core.times import iso_utc, plain_time
 from bridge.core.tracecontext import TraceStarter
 from bridge.core.verdict import Fate, Verdict
+
+_LATE, _LOGGED, _CONFLATE = (
+    Fate.LATE,
+    Fate.LOGGED,
+    Policy.CONFLATE,
+)  # To look one up takes longer than it seems.
 
 
 class Intake:
@@ -42,6 +48,7 @@ class Intake:
         self._domain = domain
         self._body_bytes_max = body_bytes_max
         self._traces = traces
+        self._declared = catalogue.declared()
 
     def judge(self, delivery: Delivery) -> Verdict:
         """Judge a delivery. Never raises for anything that a publisher can send."""
@@ -52,19 +59,16 @@ class Intake:
 
     def _judge(self, delivery: Delivery) -> Verdict:
         # The name comes first: a wrong name is the most useful thing a publisher can be told.
-        event_type = self._catalogue.resolve(delivery.routing_key)
+        event_type, owner = self._declared.get(delivery.routing_key) or self._find(delivery.routing_key)
         if event_type is None:
-            event_type = self._unknown(delivery.routing_key)
-            if event_type is None:
-                return Verdict(Fate.DROPPED, event_id=delivery.message_id or "")
-        owner = self._catalogue.owner_of(event_type)
+            return Verdict(Fate.DROPPED, event_id=delivery.message_id or "")
         valid = read_plain(event_type, delivery, body_bytes_max=self._body_bytes_max)
         if valid is None:
             valid = self._read_any(event_type, owner or self._domain, delivery)
         trace, begun = self._traced(valid.traceparent)
-        fate, entries = Fate.LATE, list[Entry]()
+        fate, entries = _LATE, list[Entry]()
         if not is_late(event_type, valid.occurred_at, delivery.received_at):
-            fate, entries = Fate.LOGGED, [_entry(event_type, valid, trace)]
+            fate, entries = _LOGGED, [_entry(event_type, valid, trace)]
             for derived in valid.derived:
                 entries.append(
                     make_entry(self._catalogue.of_class(type(derived)), derived, valid.event_id, trace)
@@ -72,6 +76,11 @@ class Intake:
         return Verdict(  # By position, which is faster.
             fate, event_type.name, valid.event_id, trace, entries, None, owner is not None, begun
         )
+
+    def _find(self, name: str) -> tuple[EventType | None, Domain | None]:
+        """Find what a name means that no event type has for its own, and which domain declares it."""
+        event_type = self._catalogue.resolve(name) or self._unknown(name)
+        return event_type, None if event_type is None else self._catalogue.owner_of(event_type)
 
     def _read_any(self, event_type: EventType, domain: Domain, delivery: Delivery) -> ValidEvent:
         """Read an event in whatever shape that is understood. Raises Refused, saying what is wrong."""
@@ -147,7 +156,7 @@ def _valid(
         derived,
         event_id,
         trace,
-        written if is_iso_utc(written) else iso_utc(event.timestamp),
+        str(written) if plain_time(written) is not None else iso_utc(event.timestamp),
         event.timestamp.timestamp(),
         event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True),
     )
@@ -176,7 +185,7 @@ def _identity(event_type: EventType, fields: Form | BaseEvent, event_id: str) ->
 
 
 def _conflate_key(event_type: EventType, fields: Form | BaseEvent) -> str:
-    if event_type.overflow.policy is not Policy.CONFLATE:
+    if event_type.overflow.policy is not _CONFLATE:
         return ""
     # One socket can watch two users, whose quotas may well have the same name.
     key = f"{event_type.name}\0{fields.user_id or ''}"

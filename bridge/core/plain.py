@@ -6,41 +6,18 @@ returns None, and they read it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
 from msgspec import UNSET, DecodeError
 from msgspec.json import Encoder
 
 from bridge.core.catalogue import EventType
 from bridge.core.delivery import Delivery
 from bridge.core.envelope import says_cloud_event
-from bridge.core.event import BaseEvent
-from bridge.core.forms import Form
+from bridge.core.forms import ValidEvent
 from bridge.core.rooms import user_room
-from bridge.core.times import is_iso_utc
+from bridge.core.times import plain_time
 from bridge.core.tracecontext import read_traceparent
 
 _encode = Encoder().encode
-
-
-@dataclass(slots=True)
-class ValidEvent:
-    """An event that has been read: its fields, where it goes, and what follows from it.
-
-    `data` is its JSON, as it will be sent. `time` says when it occurred, as it is written on the wire, and
-    `occurred_at` in seconds since the Unix epoch. `traceparent` is in version 00, or empty.
-    """
-
-    fields: Form | BaseEvent
-    targets: tuple[str, ...]
-    derived: Sequence[BaseEvent]
-    event_id: str
-    traceparent: str
-    time: str
-    occurred_at: float
-    data: bytes
 
 
 def read_plain(event_type: EventType, delivery: Delivery, *, body_bytes_max: int) -> ValidEvent | None:
@@ -57,13 +34,11 @@ def read_plain(event_type: EventType, delivery: Delivery, *, body_bytes_max: int
         return None
     try:
         form = forms.decode(body)
-        time = form.timestamp
-        if not is_iso_utc(time):
-            return None
-        timestamp = datetime.fromisoformat(time)
     except (DecodeError, ValueError, RecursionError):
         return None
-    if form.pattern is not UNSET or form.specversion is not UNSET:
+    time = form.timestamp
+    timestamp = plain_time(time)
+    if timestamp is None or form.pattern is not UNSET or form.specversion is not UNSET:
         return None
     if form.declared_type is not None:
         if form.declared_type not in event_type.names_inside:
@@ -82,7 +57,7 @@ def read_plain(event_type: EventType, delivery: Delivery, *, body_bytes_max: int
         derived,
         event_id,
         read_traceparent(headers.get("traceparent")) if headers else "",
-        time,
+        str(time),
         timestamp.timestamp(),
         _encode(form),
     )
