@@ -42,7 +42,7 @@ def plain_time(text: object) -> datetime | None:
         or text[13] != ":"
         or text[16] != ":"
         or text[19] != "."
-        or text[23] != "Z"
+        or text.find("Z") != PLAIN_CHARACTERS - 1  # CPython passes over one that a zero byte follows.
         or text[11:13] == "24"  # Some read it as the next day's first hour.
     ):
         return None

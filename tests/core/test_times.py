@@ -62,6 +62,7 @@ def test_no_text(value: object) -> None:
 @settings(max_examples=2_000)
 @example([(4, "0"), (7, "-")])
 @example([(16, "Z"), (17, "\0")])
+@example([(20, "Z"), (21, "\0")])
 def test_nothing_else(changes: list[tuple[int, str]]) -> None:
     """However a time is changed, it is read if and only if it is written as the bridge would write it."""
     text = TIME
