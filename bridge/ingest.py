@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 APPEND_SECONDS_MAX = 30.0
 RETRY_SECONDS = 0.5
+# To look a member up in its class takes longer than it seems.
+_DEAD, _FAILED, _LOGGED = Fate.DEAD, Fate.FAILED, Fate.LOGGED
 _UNREMARKABLE = frozenset({Fate.LOGGED, Fate.DUPLICATE, Fate.DROPPED})
 
 
@@ -156,10 +158,10 @@ class Ingest:
         for held in released:
             held.origin.held -= 1
             held.origin.logged = True
-        for one in settling:
+        for one in [one for one in settling if one.verdict.fate is _DEAD or one.verdict.fate is _FAILED]:
             if one.verdict.refused is not None:
                 await self._bury(dead_letters, one.delivery, one.verdict.refused)
-            elif one.verdict.fate is Fate.FAILED:
+            else:
                 await source.requeue(one.delivery)
         await self._ack(source, settling)
         self._tell_storms_over(now)
@@ -167,20 +169,21 @@ class Ingest:
     async def _ack(self, source: Source, settled: Sequence[Settling]) -> None:
         """Ack and count all before the first delivery of which something is held."""
         # Not what was requeued: to ack that is an error that closes the channel.
-        done = [one for one in settled if one.verdict.fate is Fate.FAILED]
-        self._unacked.extend(
-            [one for one in settled if one.verdict.fate is not Fate.FAILED] if done else settled
-        )
-        while self._unacked and not self._unacked[0].held:
-            done.append(self._unacked.popleft())
-        if done and done[-1].fate is not Fate.FAILED:
+        failed = [one for one in settled if one.verdict.fate is _FAILED]
+        done = [one for one in settled if one.verdict.fate is not _FAILED] if failed else settled
+        if self._ceilings_set:  # Else nothing is ever held.
+            self._unacked.extend(done)
+            done = []
+            while self._unacked and not self._unacked[0].held:
+                done.append(self._unacked.popleft())
+        if done:
             await source.ack(done[-1].delivery)
-        self._count(done)
+        self._count((*failed, *done))
 
     def _claim(self, one: Settling, claimed: list[Entry], logged_at: float, now: float) -> None:
         """Add what is to be logged now to `claimed`; one that is logged already is a duplicate."""
         verdict = one.verdict
-        if verdict.fate is not Fate.LOGGED:
+        if verdict.fate is not _LOGGED:
             return
         for entry in verdict.entries:
             if not self.once.claim(entry.key, logged_at):
@@ -285,10 +288,11 @@ class Ingest:
             for one in settled:
                 if is_sampled(one.verdict.traceparent):
                     self.spans.settled(name, one.delivery, one.verdict, one.fate)
-        told = log.is_enabled_for(DEBUG)  # Asked once: a batch can have thousands.
-        for one in settled:
-            if told or one.verdict.fate not in _UNREMARKABLE:
-                self._tell(one.delivery, one.verdict, one.fate)
+        told = settled
+        if not log.is_enabled_for(DEBUG):  # Asked once: a batch can have thousands.
+            told = [one for one in settled if one.verdict.fate not in _UNREMARKABLE]
+        for one in told:
+            self._tell(one.delivery, one.verdict, one.fate)
 
     def _tell(self, delivery: Delivery, verdict: Verdict, fate: Fate) -> None:
         name = self.domain.name

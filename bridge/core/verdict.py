@@ -24,6 +24,9 @@ class Fate(StrEnum):
     FAILED = "failed"
 
 
+_LOGGED = Fate.LOGGED  # To look a member up in its class takes longer than it seems.
+
+
 class Verdict(Struct, frozen=True):
     """The judgement on one delivery.
 
@@ -54,5 +57,5 @@ class Settling(Struct, eq=False):
     @property
     def fate(self) -> Fate:
         """What has become of it, once nothing of it is held."""
-        left_out = self.verdict.fate is Fate.LOGGED and not self.logged
-        return Fate.STORM if left_out else self.verdict.fate
+        fate = self.verdict.fate
+        return fate if self.logged or fate is not _LOGGED else Fate.STORM

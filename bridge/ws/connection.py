@@ -37,7 +37,7 @@ from bridge.core.revocation import Change
 from bridge.core.session import Session, State
 from bridge.ws.dialects import bridge_v1
 from bridge.ws.endpoint import Endpoint
-from bridge.ws.wire import text_frame
+from bridge.ws.framing import text_frame
 
 if TYPE_CHECKING:
     from bridge.ws.server import SocketServer

@@ -11,7 +11,7 @@ from websockets.frames import TEXT, Frame as WireFrame
 
 from bridge.core.outbox import Frame
 from bridge.core.stats import Stats
-from bridge.ws.wire import message_of
+from bridge.ws.framing import message_of
 
 # Measured on events of 300 B to 64 KB. Larger windows take nothing off messages of 16 KB and less; with
 # them, or with zlib's own memLevel of 8, a small message can take three to six times as long, since what

@@ -31,8 +31,9 @@ from bridge.core.run import Coding, Run
 from bridge.core.trace import where
 from bridge.ws.address import plain_address
 from bridge.ws.dialects import bridge_v1
+from bridge.ws.framing import text_frame
 from bridge.ws.gate import HEAD_BYTES_MAX, HEAD_END
-from bridge.ws.wire import PING_FRAME, Wire, text_frame
+from bridge.ws.wire import PING_FRAME, Wire
 
 if TYPE_CHECKING:
     from bridge.ws.server import SocketServer

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from struct import pack
 from typing import cast
 
 from websockets.extensions import Extension
@@ -18,29 +17,10 @@ from bridge.core.close import BAD_PROTOCOL, LIMIT, CloseReason
 
 READ_BYTES_MAX = 4_096  # Parsed at a time: after so much a client that floods is noticed.
 PING_FRAME = Frame(PING, b"").serialize(mask=False)
-TEXT_HEAD = 0x80 | TEXT  # FIN and the opcode; then comes the length, in one byte or behind one of these.
-MEDIUM, LONG = 126, 127
-SHORT_BYTES_MAX, MEDIUM_BYTES_MAX = 125, 65_535
-
 NO_EXTENSIONS: list[Extension] = []  # Shared: nobody adds any.
 # The library would log what it reads, and with it tokens, at the level DEBUG.
 SILENT = logging.getLogger("bridge.ws.silent")
 SILENT.disabled = True
-
-
-def text_frame(data: bytes) -> bytes:
-    """Wrap the bytes of a text message as an unmasked WebSocket frame (RFC 6455 section 5.2)."""
-    size = len(data)
-    if size <= SHORT_BYTES_MAX:
-        return pack("!BB", TEXT_HEAD, size) + data
-    if size <= MEDIUM_BYTES_MAX:
-        return pack("!BBH", TEXT_HEAD, MEDIUM, size) + data
-    return pack("!BBQ", TEXT_HEAD, LONG, size) + data
-
-
-def message_of(frame: bytes) -> bytes:
-    """Return what `text_frame` has wrapped."""
-    return frame[{MEDIUM: 4, LONG: 10}.get(frame[1], 2) :]
 
 
 class Wire(Protocol):

@@ -17,7 +17,7 @@ from bridge.core.outbox import Frame
 from bridge.core.policy import Policy
 from bridge.core.stats import Stats
 from bridge.ws.deflate import Deflate, Deflates
-from bridge.ws.wire import message_of, text_frame
+from bridge.ws.framing import message_of, text_frame
 from tests.ws.clients import (
     UPGRADE,
     RawClient,

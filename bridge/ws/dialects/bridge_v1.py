@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 import jiter
@@ -51,7 +52,6 @@ OFFSET_MAX = 2**63 - 1
 INBOX_ITEMS = 50  # In an answer, unless the command says otherwise.
 INBOX_ITEMS_MAX = 100  # In one command or answer.
 GREETING = "Successfully connected to WebSocket server"
-_json_text = json.JSONEncoder().encode  # What json.dumps does, in a fourth of the time for a room's name.
 
 
 def parse(data: bytes) -> Command:
@@ -108,7 +108,7 @@ def encode_event(logged: Logged, room: str) -> bytes:
     """Write an event as the bytes of a text message for the sockets of one room."""
     return b'{"offset":%d,"room":%b,%b' % (
         logged.offset,
-        _json_text(room).encode(),
+        quoted(room).encode(),
         logged.entry.payload[1:],
     )
 
