@@ -32,12 +32,11 @@ from bridge.console import console_of
 from bridge.core.catalogue import RESERVED_NAMES, UNROUTED, Catalogue, Domain
 from bridge.core.commands import Unread
 from bridge.core.dedupe import Once
-from bridge.core.entry import Entry
 from bridge.core.feed import Feed
 from bridge.core.health import Health, is_ready
 from bridge.core.hub import Hub
 from bridge.core.intake import Intake
-from bridge.core.log import MemoryLog, Readers
+from bridge.core.log import MemoryLog, Reader, Readers
 from bridge.core.revocation import Change, Revocations
 from bridge.core.stats import Stats
 from bridge.core.tables import build
@@ -163,10 +162,12 @@ class Bridge:
             url = settings.amqp.url.get_secret_value()
             self._feed = StreamFeed(url, f"{settings.amqp.prefix} inbox", self._stream, settings.amqp.reader)
         else:
-            memory_feed = MemoryFeed(store_rules.wants if store_rules is not None else _nothing)
-            self._feed = memory_feed
+            told: Reader = self._reader
+            if store_rules is not None:
+                self._feed = memory_feed = MemoryFeed(store_rules.wants)
+                told = Readers(memory_feed, told)
             self.stats.log_caught_up = True
-            self._memory = MemoryLog(epoch=uuid4().hex, reader=Readers(memory_feed, self._reader))
+            self._memory = MemoryLog(epoch=uuid4().hex, reader=told)
         self._consumers = [
             DomainConsumer(
                 domain,
@@ -373,7 +374,3 @@ class Bridge:
 
 async def _at_once() -> None:
     """Be ready."""
-
-
-def _nothing(_: Entry) -> bool:
-    return False

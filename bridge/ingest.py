@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from logging import DEBUG
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -118,7 +119,7 @@ class Ingest:
 
     async def _read(self, source: Source) -> Sequence[Delivery] | None:
         """Return what waits; nothing if a storm wants attention first; None once the source has stopped."""
-        next_at = self._storms.next_at()
+        next_at = self._storms.next_at() if self._ceilings_set else None
         if next_at is None:
             return await source.read() or None
         timer = asyncio.timeout(max(0.0, next_at - self.clock()))
@@ -140,7 +141,7 @@ class Ingest:
         hold: bool = True,
     ) -> None:
         logged_at, now = (batch[-1].received_at if batch else time.time()), self.clock()
-        released = list(self._storms.due(now))
+        released = list(self._storms.due(now)) if self._ceilings_set else []
         claimed = [held.entry for held in released]
         try:
             settling = [Settling(delivery, self._judge(delivery)) for delivery in batch]
@@ -164,7 +165,8 @@ class Ingest:
             else:
                 await source.requeue(one.delivery)
         await self._ack(source, settling)
-        self._tell_storms_over(now)
+        if self._ceilings_set:
+            self._tell_storms_over(now)
 
     async def _ack(self, source: Source, settled: Sequence[Settling]) -> None:
         """Ack and count all before the first delivery of which something is held."""
@@ -234,19 +236,23 @@ class Ingest:
         """Append, and again for a while if the log does not confirm.
 
         In place, because giving deliveries back counts against their delivery limit. Not for ever,
-        because another node may be able to.
+        because another node may be able to: once it has failed for long enough, TimeoutError is raised.
         """
-        async with asyncio.timeout(APPEND_SECONDS_MAX):
-            while True:
-                try:
-                    await event_log.append(entries)
-                except LogUnavailableError as exc:
-                    self.trouble = f"the log does not take events: {exc}"
-                    log.warning("ingest.log_unavailable", domain=self.domain.name, reason=str(exc))
-                    await asyncio.sleep(RETRY_SECONDS)
-                else:
-                    self.trouble = ""
-                    return
+        gives_up_at = inf
+        while True:
+            try:
+                await event_log.append(entries)
+            except LogUnavailableError as exc:
+                self.trouble = f"the log does not take events: {exc}"
+                log.warning("ingest.log_unavailable", domain=self.domain.name, reason=str(exc))
+                now = time.monotonic()
+                gives_up_at = min(gives_up_at, now + APPEND_SECONDS_MAX)
+                if now >= gives_up_at:
+                    raise TimeoutError(self.trouble) from exc
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self.trouble = ""
+                return
 
     async def _bury(self, dead_letters: DeadLetters, delivery: Delivery, refused: Refused) -> None:
         """Bury, and again until there is room: the queue waits, and nothing is lost."""

@@ -25,7 +25,7 @@ class Appender(Protocol):
     """Where ingest writes."""
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Add entries in order; return once the log has confirmed every one.
+        """Add entries in order; return once the log has confirmed every one. It waits for that only so long.
 
         Raises:
             LogUnavailableError: some or all may not be logged. Nothing may be acked for them;
