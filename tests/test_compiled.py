@@ -23,6 +23,7 @@ TESTED = (
     "tests/amqp/test_frames.py",
     "tests/amqp/test_frames_any.py",
     "tests/amqp/test_properties.py",
+    "tests/core/test_codec.py",
     "tests/core/test_dedupe.py",
     "tests/core/test_envelope.py",
     "tests/core/test_hub.py",
@@ -30,6 +31,9 @@ TESTED = (
     "tests/core/test_intake_traces.py",
     "tests/core/test_plain.py",
     "tests/core/test_rooms.py",
+    "tests/core/test_run.py",
+    "tests/core/test_stats.py",
+    "tests/core/test_times.py",
     "tests/core/test_tracecontext.py",
     "tests/core/test_window.py",
     "tests/test_end_to_end.py",
@@ -38,6 +42,7 @@ TESTED = (
     "tests/test_storms.py",
     "tests/test_revocation.py",
     "tests/test_traces.py",
+    "tests/ws/test_wire.py",
 )
 THROUGH = ("bridge/app.py", "bridge/core/event.py")  # All of test_end_to_end.py, and every event there is.
 INSIDE = "looks inside of what is compiled here"  # Why a test is skipped, and only with what is compiled.

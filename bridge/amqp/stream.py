@@ -52,6 +52,7 @@ BATCH_BYTES_MAX = 262_144  # Of payloads in one message; with TAIL_PREFETCH this
 # whole segments, so a hole that it leaves is larger.
 OWN_RECORDS_MAX = 3
 TAIL_PREFETCH = 1_000
+TAIL_UNACKED_MAX = 100  # Messages; few enough that the broker never waits for leave.
 TAKEN_AT_ONCE_MAX = 50
 FIRST_SECONDS_MAX = 10.0
 EMPTY_SECONDS = 0.5  # How long a stream that says it is empty is given to contradict itself.
@@ -205,11 +206,16 @@ class StreamLog:
             await source.start()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._become_current(marking, backoff))
+                unacked = 0
                 while batch := await source.read():
                     for at in range(0, len(batch), TAKEN_AT_ONCE_MAX):
+                        if at:
+                            await asyncio.sleep(0)  # Reading back takes long, and others want their turn.
                         self._take(batch[at : at + TAKEN_AT_ONCE_MAX])
-                        await asyncio.sleep(0)  # Reading back takes long, and others want their turn.
-                    await source.ack(batch[-1])
+                    unacked += len(batch)
+                    if unacked >= TAIL_UNACKED_MAX:  # Of a stream an ack is only leave to send more.
+                        await source.ack(batch[-1])
+                        unacked = 0
 
     async def _become_current(self, channel: Channel, backoff: Backoff) -> None:
         await self.catch_up(publisher_on(channel), seconds_max=READ_BACK_SECONDS_MAX)
