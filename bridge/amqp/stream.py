@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ from bridge.amqp.publisher import Publish, PublishFailedError, RefusedByBrokerEr
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import TopologyError
 from bridge.core.backoff import Backoff
-from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, decode_batch, encode_batch
+from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, batches, decode_batch, encode_batch
 from bridge.core.delivery import Delivery
 from bridge.core.entry import Entry, Logged, Position
 from bridge.core.errors import LogUnavailableError
@@ -47,11 +47,10 @@ MARK_HEADER = "x-bridge-mark"
 BIRTH = "birth"
 OFFSET_HEADER = "x-stream-offset"
 SEGMENT_BYTES_MAX = 100_000_000  # Retention removes whole segments, so they bound its precision.
-BATCH_BYTES_MAX = 262_144  # Of payloads in one message; with TAIL_PREFETCH this bounds a reader's memory.
 # RabbitMQ gives offsets to records of its own, too: one at the start of each segment. Retention removes
 # whole segments, so a hole that it leaves is larger.
 OWN_RECORDS_MAX = 3
-TAIL_PREFETCH = 1_000
+TAIL_PREFETCH = 1_000  # Messages; with BATCH_BYTES_MAX this bounds a reader's memory.
 TAIL_UNACKED_MAX = 100  # Messages; few enough that the broker never waits for leave.
 TAKEN_AT_ONCE_MAX = 50
 FIRST_SECONDS_MAX = 10.0
@@ -373,7 +372,7 @@ class StreamAppender:
             # Without a tail nobody here vouches for the epoch, and no duplicate would be noticed.
             raise LogUnavailableError("the tail of the log is not attached")
         properties = {"headers": {EPOCH_HEADER: self._stream.epoch}, "timestamp": datetime.now(UTC)}
-        for batch in _batches(entries):
+        for batch in batches(entries):
             body = encode_batch(batch)
             try:
                 await self._source.publish("", self._stream.queue_name, body, properties)
@@ -391,15 +390,3 @@ def stream_offset(delivery: Delivery) -> int:
     if not isinstance(offset, int):
         raise SourceLostError(f"the queue is no stream: a delivery has no {OFFSET_HEADER}")
     return offset
-
-
-def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Take entries apart into what fits into one message each."""
-    first, bytes_held = 0, 0
-    for index, entry in enumerate(entries):
-        bytes_held += len(entry.payload)
-        if index - first == BATCH_ENTRIES_MAX or (index > first and bytes_held > BATCH_BYTES_MAX):
-            yield entries[first:index]
-            first, bytes_held = index, len(entry.payload)
-    if entries:
-        yield entries[first:]

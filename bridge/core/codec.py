@@ -9,13 +9,12 @@ as they will be sent: a node with nobody interested skips them without parsing.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from math import isfinite
-from struct import Struct
-from typing import Any
+from collections.abc import Iterator, Sequence
+from struct import Struct as Layout
+from typing import Annotated
 
-import jiter
+from msgspec import DecodeError, Meta, Struct
+from msgspec.json import Decoder, Encoder
 
 from bridge.core.entry import Entry, EventKey
 from bridge.core.policy import Policy
@@ -23,21 +22,50 @@ from bridge.core.tracecontext import read_traceparent
 
 MAGIC = b"B1"
 BATCH_ENTRIES_MAX = 1024  # Also the distance between the offsets of two batches.
-UNTRACED_VALUES = 8
-_LENGTH = Struct(">I")
+BATCH_BYTES_MAX = 262_144  # Of payloads.
+_LENGTH = Layout(">I")
 _OPEN, _CLOSE = b"{}"
-_POLICIES = {policy.value: policy for policy in Policy}
 
 
 class DamagedError(Exception):
     """A message of the stream that is not a batch of ours."""
 
 
+class _Item(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What the header says of an entry, as a list in this order."""
+
+    event_type: str
+    event_id: str
+    targets: tuple[str, ...]
+    policy: Policy
+    conflate_key: str
+    occurred_at: float
+    expires_at: float | None
+    length: Annotated[int, Meta(gt=1)]
+    trace: str = ""
+
+
+_encode = Encoder().encode
+_decode = Decoder(list[_Item]).decode
+
+
+def batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Take entries apart into what fits into one message each; one that is too large has its own."""
+    first, bytes_held = 0, 0
+    for index, entry in enumerate(entries):
+        bytes_held += len(entry.payload)
+        if index - first == BATCH_ENTRIES_MAX or (index > first and bytes_held > BATCH_BYTES_MAX):
+            yield entries[first:index]
+            first, bytes_held = index, len(entry.payload)
+    if entries:
+        yield entries[first:]
+
+
 def encode_batch(entries: Sequence[Entry]) -> bytes:
     """Write up to BATCH_ENTRIES_MAX entries as one message."""
-    header = json.dumps(
+    header = _encode(
         [
-            (
+            (  # As in _Item.
                 entry.key.event_type,
                 entry.key.event_id,
                 entry.targets,
@@ -46,14 +74,12 @@ def encode_batch(entries: Sequence[Entry]) -> bytes:
                 entry.occurred_at,
                 entry.expires_at,
                 len(entry.payload),
-                *((entry.trace,) if entry.trace else ()),
+                *((entry.trace,) if entry.trace else ()),  # A node of an older version takes no empty one.
             )
             for entry in entries
-        ],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
-    return b"".join((MAGIC, _LENGTH.pack(len(header)), header, *(entry.payload for entry in entries)))
+        ]
+    )
+    return b"".join((MAGIC, _LENGTH.pack(len(header)), header, *[entry.payload for entry in entries]))
 
 
 def decode_batch(body: bytes) -> list[Entry]:
@@ -68,55 +94,32 @@ def decode_batch(body: bytes) -> list[Entry]:
     (header_length,) = _LENGTH.unpack_from(body, len(MAGIC))
     at = start + header_length
     try:
-        header = jiter.from_json(body[start:at], cache_mode="keys")
-        if not isinstance(header, list) or not 0 < len(header) <= BATCH_ENTRIES_MAX:
-            raise DamagedError("the header is not a list of entries")
-        entries = []
-        for item in header:
-            trace = _trace(item) if len(item) > UNTRACED_VALUES else ""
-            entry, length = _entry(item, body, at, trace)
-            entries.append(entry)
-            at += length
-    except (ValueError, TypeError, KeyError, OverflowError) as exc:
+        header = _decode(body[start:at])
+    except (DecodeError, ValueError) as exc:
         raise DamagedError(f"the header cannot be read: {exc}") from exc
+    if not 0 < len(header) <= BATCH_ENTRIES_MAX:
+        raise DamagedError(f"the header is of {len(header)} entries")
+    entries = []
+    for item in header:
+        entries.append(_entry(item, body[at : at + item.length]))
+        at += item.length
     if at != len(body):
         raise DamagedError("the payloads do not fill the message")
     return entries
 
 
-def _entry(item: Any, body: bytes, at: int, trace: str) -> tuple[Entry, int]:  # noqa: ANN401 - any JSON value
-    event_type, event_id, targets, policy, conflate_key, occurred_at, expires_at, length = item
-    if not (
-        isinstance(event_type, str)
-        and isinstance(event_id, str)
-        and isinstance(conflate_key, str)
-        and isinstance(length, int)
-        and length > 1
-        and isinstance(targets, list)
-        and all(isinstance(room, str) for room in targets)
-    ):
-        raise DamagedError("an entry's header has wrong types")
-    payload = body[at : at + length]
-    if len(payload) != length or payload[0] != _OPEN or payload[-1] != _CLOSE:
+def _entry(item: _Item, payload: bytes) -> Entry:
+    if len(payload) != item.length or payload[0] != _OPEN or payload[-1] != _CLOSE:
         raise DamagedError("a payload is cut short or is no JSON object")
-    if not (isfinite(occurred_at) and (expires_at is None or isfinite(expires_at))):
-        raise DamagedError("an entry's times are not finite")
-    entry = Entry(
-        key=EventKey(event_type, event_id),
-        targets=tuple(targets),
-        policy=_POLICIES[policy],
-        conflate_key=conflate_key,
-        occurred_at=float(occurred_at),
-        expires_at=None if expires_at is None else float(expires_at),
-        payload=payload,
-        trace=trace,
-    )
-    return entry, length
-
-
-def _trace(item: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Take the trace off the end of an entry's header."""
-    trace = read_traceparent(item.pop()) if isinstance(item, list) else ""
-    if not trace:
+    if item.trace and read_traceparent(item.trace) != item.trace:
         raise DamagedError("an entry's trace is none")
-    return trace
+    return Entry(
+        EventKey(item.event_type, item.event_id),
+        item.targets,
+        item.policy,
+        item.conflate_key,
+        item.occurred_at,
+        item.expires_at,
+        payload,
+        item.trace,
+    )

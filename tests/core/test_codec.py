@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given, strategies as st
+from msgspec.structs import replace
 
 from bridge.core.codec import BATCH_ENTRIES_MAX, MAGIC, DamagedError, decode_batch, encode_batch
 from bridge.core.entry import Entry, EventKey
@@ -61,6 +62,17 @@ def item(**changes: object) -> list[object]:
 def test_batch_comes_back_as_it_was(entries: Sequence[Entry]) -> None:
     """Whatever its texts, times and payloads, every entry of a batch is read as it was written, in order."""
     assert decode_batch(encode_batch(entries)) == entries
+
+
+def test_nodes_of_an_older_version_read_it() -> None:
+    """What is written is what every version has written: without a trace there is none, not an empty one."""
+    traced = replace(SOUND, trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+
+    body = encode_batch([SOUND, traced])
+
+    start = len(MAGIC) + 4
+    header = body[start : start + int.from_bytes(body[len(MAGIC) : start])]
+    assert json.loads(header) == [item(), item(trace=traced.trace)]
 
 
 def test_largest_batch_comes_back() -> None:
