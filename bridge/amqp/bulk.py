@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from struct import Struct
 from typing import Any, cast
 
@@ -244,7 +245,7 @@ class BulkSource(StockSource):
         body, number = message.body, self._number
         header = ContentHeader(body_size=len(body), properties=message.properties)
         pieces = [
-            frame.marshal(commands.Basic.Publish(0, exchange, routing_key, mandatory=True), number),
+            _publish_frame(number, exchange, routing_key),
             frame.marshal(header, number),
         ]
         size = self._body_bytes_max
@@ -252,6 +253,13 @@ class BulkSource(StockSource):
             frame.marshal(ContentBody(body[at : at + size]), number) for at in range(0, len(body), size)
         ]
         return b"".join(pieces)
+
+
+@lru_cache(maxsize=64)  # Each domain has two: the log, and its dead letters.
+def _publish_frame(number: int, exchange: str, routing_key: str) -> bytes:
+    return cast(
+        bytes, frame.marshal(commands.Basic.Publish(0, exchange, routing_key, mandatory=True), number)
+    )
 
 
 def source_on(
