@@ -257,9 +257,7 @@ class BulkSource(StockSource):
 
 @lru_cache(maxsize=64)  # Each domain has two: the log, and its dead letters.
 def _publish_frame(number: int, exchange: str, routing_key: str) -> bytes:
-    return cast(
-        bytes, frame.marshal(commands.Basic.Publish(0, exchange, routing_key, mandatory=True), number)
-    )
+    return frame.marshal(commands.Basic.Publish(0, exchange, routing_key, mandatory=True), number)
 
 
 def source_on(
