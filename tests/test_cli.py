@@ -289,6 +289,8 @@ def test_every_example_can_be_published(typed: CliRunner, settings: Settings) ->
         (("stock.changed", json.dumps(EVENT)), "no domain declares it"),
         (("quota.updated", "{"), "is not JSON"),
         (("quota.updated", "[1]"), "must be a JSON object"),
+        (("quota.updated", '{"pattern":"quota.updated","data":{}}', "--user", "u1"), "that is not wrapped"),
+        (("quota.updated", '{"specversion":"1.0","data":{}}', "--example"), "that is not wrapped"),
         (("quota.updated", "[" * 100_000), "is not JSON"),
         (("nonsense", "--example"), "is not of the form entity.action"),
         (("quota.nonsense", "--example"), "there is no event type"),

@@ -40,7 +40,12 @@ def publish(
     catalogue = catalogue_or_exit(settings)
     now = datetime.now(UTC)
     payload = _example(catalogue, event_type, now) if example else {}
-    payload |= _given(data)
+    given = _given(data)
+    if (user is not None or example) and not given.keys().isdisjoint({"pattern", "specversion"}):
+        fail(
+            "--user and --example are for a payload that is not wrapped; write userId and the rest into data"
+        )
+    payload |= given
     if user is not None:
         payload["userId"] = user
     try:
