@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from logging import DEBUG
-from math import inf
 from typing import Protocol
 
 import structlog
@@ -34,10 +33,10 @@ from bridge.core.verdict import Fate, Settling, Verdict
 
 log = structlog.get_logger()
 
-APPEND_SECONDS_MAX = 30.0
+APPEND_SECONDS_MAX = 30.0  # From the first failure on: no further try then.
 RETRY_SECONDS = 0.5
 # To look a member up in its class takes longer than it seems.
-_DEAD, _FAILED, _LOGGED = Fate.DEAD, Fate.FAILED, Fate.LOGGED
+_FAILED, _LOGGED = Fate.FAILED, Fate.LOGGED
 _UNREMARKABLE = frozenset({Fate.LOGGED, Fate.DUPLICATE, Fate.DROPPED})
 
 
@@ -159,10 +158,10 @@ class Ingest:
         for held in released:
             held.origin.held -= 1
             held.origin.logged = True
-        for one in [one for one in settling if one.verdict.fate is _DEAD or one.verdict.fate is _FAILED]:
+        for one in settling:
             if one.verdict.refused is not None:
                 await self._bury(dead_letters, one.delivery, one.verdict.refused)
-            else:
+            elif one.verdict.fate is _FAILED:
                 await source.requeue(one.delivery)
         await self._ack(source, settling)
         if self._ceilings_set:
@@ -236,17 +235,21 @@ class Ingest:
         """Append, and again for a while if the log does not confirm.
 
         In place, because giving deliveries back counts against their delivery limit. Not for ever,
-        because another node may be able to: once it has failed for long enough, TimeoutError is raised.
+        because another node may be able to.
+
+        Raises:
+            TimeoutError: it has failed for APPEND_SECONDS_MAX.
         """
-        gives_up_at = inf
+        gives_up_at: float | None = None
         while True:
             try:
                 await event_log.append(entries)
             except LogUnavailableError as exc:
                 self.trouble = f"the log does not take events: {exc}"
                 log.warning("ingest.log_unavailable", domain=self.domain.name, reason=str(exc))
-                now = time.monotonic()
-                gives_up_at = min(gives_up_at, now + APPEND_SECONDS_MAX)
+                now = self.clock()
+                if gives_up_at is None:
+                    gives_up_at = now + APPEND_SECONDS_MAX
                 if now >= gives_up_at:
                     raise TimeoutError(self.trouble) from exc
                 await asyncio.sleep(RETRY_SECONDS)

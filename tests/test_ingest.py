@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, ClassVar
@@ -100,6 +101,7 @@ class World:
     stats: Stats = field(default_factory=Stats)
     once: Once = field(default_factory=lambda: Once(window_seconds=600.0, keys_max=1_000))
     dead: FakeDeadLetters = field(default_factory=FakeDeadLetters)
+    clock: Callable[[], float] = time.monotonic
     log: FakeLog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +112,7 @@ class World:
         """Return the ingest of the domain."""
         domain = CATALOGUE.domains[self.domain]
         intake = Intake(CATALOGUE, domain, body_bytes_max=262_144)
-        return Ingest(domain, intake, self.once, self.stats)
+        return Ingest(domain, intake, self.once, self.stats, clock=self.clock)
 
     async def consume(self, queue: FakeQueue) -> None:
         """Work until the queue stops."""
@@ -253,6 +255,27 @@ async def test_append_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.logged == [key(batch[0]), key(batch[2])]
     assert len(second.acked) == 3
     assert world.fates() == {Fate.LOGGED: 2, Fate.DEAD: 1}
+
+
+async def test_append_is_tried_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is given half a minute from its first failure on, and no further try after that."""
+    monkeypatch.setattr("bridge.ingest.RETRY_SECONDS", 0)
+    now = [1_000.0]
+    world, batch = World(clock=lambda: now[0]), [delivery()]
+
+    class FailingLog(FakeLog):
+        async def append(self, entries: Sequence[Entry]) -> None:
+            tried.append(now[0] - 1_000.0)
+            now[0] += 12.0
+            await super().append(entries)
+
+    tried: list[float] = []
+    world.log = FailingLog(world.once, *(LogUnavailableError("not confirmed") for _ in range(100)))
+
+    with pytest.raises(TimeoutError, match="the log does not take events: not confirmed"):
+        await world.consume(FakeQueue(batch))
+
+    assert tried == [0.0, 12.0, 24.0, 36.0]  # The first one failed at 12.
 
 
 async def test_append_fails_for_good() -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from bridge.core.errors import Reason, Refused
 from bridge.core.event import BaseEvent
-from bridge.core.forms import Forms, forms_of
+from bridge.core.forms import FormReader, form_reader_of
 from bridge.core.names import corrected, is_alias, is_name, letters, split_version, topic_matches
 from bridge.core.policy import Overflow
 
@@ -48,9 +48,9 @@ class EventType:
     durable: bool = False
     conflate_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `overflow.key_fields`.
     once_attributes: tuple[str, ...] = field(init=False)  # Of the class, for `once_by`.
-    names_inside: frozenset[str] = field(init=False)  # Of those that an event may call itself, the usual.
+    usual_names: frozenset[str] = field(init=False)  # What an event calls itself, if not in another way.
     head: bytes = field(init=False)  # How every payload of this type begins, up to its id.
-    forms: Forms | None = field(init=False)  # What reads those that need no more than a form.
+    form_reader: FormReader | None = field(init=False)  # None if only the class can read its events.
     exact: bool = field(init=False)  # Whether it holds money: then its JSON is read without rounding.
 
     def __post_init__(self) -> None:
@@ -70,11 +70,11 @@ class EventType:
             self, "conflate_attributes", self._attributes("conflates", self.overflow.key_fields)
         )
         object.__setattr__(self, "once_attributes", self._attributes("is once", self.once_by))
-        object.__setattr__(self, "names_inside", frozenset({self.name, self.name.rpartition(".")[2]}))
+        object.__setattr__(self, "usual_names", frozenset({self.name, self.name.rpartition(".")[2]}))
         head = b'{"type":"%b","version":%d,"id":' % (self.name.encode(), self.version)
         object.__setattr__(self, "head", head)
-        forms = forms_of(self.model, self.conflate_attributes + self.once_attributes)
-        object.__setattr__(self, "forms", forms)
+        reader = form_reader_of(self.model, self.conflate_attributes + self.once_attributes)
+        object.__setattr__(self, "form_reader", reader)
         object.__setattr__(self, "exact", _holds_money(self.model.__pydantic_core_schema__))
 
     def _attributes(self, verb: str, wire_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ constraints (https://jcristharif.com/msgspec/constraints.html).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Literal, Optional, TypeAlias, Union, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct, field
 from msgspec.json import Decoder
@@ -24,7 +25,6 @@ from bridge.core.rooms import ROOM_ID_PATTERN
 from bridge.core.times import iso_utc, utc_time
 
 Schema: TypeAlias = Mapping[str, Any]
-Declared: TypeAlias = tuple[Any, ...]  # A type, and a default if there is one.
 
 # Where pydantic's `$` is the end of the text, Python's may stand before a line break.
 _PATTERNS = {ROOM_ID_PATTERN: rf"\A{ROOM_ID_PATTERN.strip('^$')}\Z"}
@@ -50,51 +50,43 @@ class Form(Struct, kw_only=True, omit_defaults=True, gc=False):
     user_id: str | None = None
 
 
-class ValidEvent(Struct, gc=False):
-    """An event that has been read: its fields, where it goes, and what follows from it.
-
-    `data` is its JSON, as it will be sent. `time` says when it occurred, as it is written on the wire, and
-    `occurred_at` in seconds since the Unix epoch. `traceparent` is in version 00, or empty.
-    """
-
-    fields: Form | BaseEvent
-    targets: tuple[str, ...]
-    derived: Sequence[BaseEvent]
-    event_id: str
-    traceparent: str
-    time: str
-    occurred_at: float
-    data: bytes
+_BESIDE = frozenset(Form.__struct_encode_fields__) - {"user_id"}
 
 
-class Forms:
+class FormReader:
     """Reads the events of one class by its form.
 
-    If it `has_say`, its own methods tell where an event goes and what follows from it: they have to be asked.
+    If the class `has_say`, its own methods tell where an event goes and what follows from it, and are asked.
     """
 
     __slots__ = ("_model", "_names", "_times", "decode", "has_say")
 
-    def __init__(self, form: type[Form], model: type[BaseEvent], times: Collection[str]) -> None:
+    def __init__(
+        self, form: type[Form], model: type[BaseEvent], *, times: Collection[str], has_say: bool
+    ) -> None:
         """`times` are the fields that hold one."""
-        self.decode = Decoder(form).decode
-        self.has_say = model.targets is not UserEvent.targets or model.derived is not BaseEvent.derived
+        self.decode = Decoder(
+            form
+        ).decode  # Raises ValueError, or RecursionError, for what is not of the form.
+        self.has_say = has_say
         self._model = model
-        self._names = [name for name in form.__struct_fields__ if name in model.model_fields]
+        self._names = list(model.model_fields)
         self._times = times
 
     def event(self, form: Form, timestamp: datetime) -> BaseEvent:
-        """Return the event as the class would have read it; only of one that has a say."""
-        values = {name: getattr(form, name) for name in self._names}
-        for name in self._times:
-            if values[name] is not None:
-                values[name] = datetime.fromisoformat(values[name])
+        """Return the event as the class would have read it; only of a class that has a say."""
+        given = {name for name in self._names if getattr(form, name) is not UNSET}
+        values: dict[str, Any] = {
+            name: getattr(form, name) if name in given else None for name in self._names
+        }
+        for name in given.intersection(self._times):
+            values[name] = datetime.fromisoformat(values[name])
         values["timestamp"] = timestamp
         # As `model_construct` does, but all fields have their values.
         event = self._model.__new__(self._model)
         for slot, value in (
             ("__dict__", values),
-            ("__pydantic_fields_set__", {name for name, value in values.items() if value is not None}),
+            ("__pydantic_fields_set__", given),
             ("__pydantic_extra__", None),
             ("__pydantic_private__", None),
         ):
@@ -107,49 +99,81 @@ class _UnknownError(Exception):
 
 
 @cache  # Classes are a part of the program, and so are their forms.
-def forms_of(model: type[BaseEvent], keys: tuple[str, ...] = ()) -> Forms | None:
+def form_reader_of(model: type[BaseEvent], keys: tuple[str, ...] = ()) -> FormReader | None:
     """Return what reads events of a class by its form, None if it has none.
 
     `keys` are the attributes by which one event is told from another.
     """
-    try:
-        return _forms(model, keys)
-    except (_UnknownError, TypeError):  # Of msgspec: a union of types that it cannot tell apart.
-        return None
-
-
-def _forms(model: type[BaseEvent], keys: Sequence[str]) -> Forms:
     schema: Schema = model.__pydantic_core_schema__
     definitions: dict[str, Schema] = {}
     if schema["type"] == "definitions":
         definitions = {each["ref"]: each for each in schema["definitions"]}
         schema = schema["schema"]
-    fields = dict(_fields(_model(schema, "ignore")))
-    if not _is_time(fields.pop("timestamp")["schema"]):
-        raise _UnknownError
-    aliases = {name: each["validation_alias"] for name, each in fields.items()}
-    types = {name: _field(each, definitions) for name, each in fields.items()}
-    times = {name for name, (kind, *_) in types.items() if kind in (_TIME, Optional[_TIME])}  # noqa: UP045
-    mappings = {name for name, (kind, *_) in types.items() if _holds_mapping(kind)}
     has_say = model.targets is not UserEvent.targets or model.derived is not BaseEvent.derived
-    # What the class has as a model and a form as a mapping, or the class as a datetime and a form as text.
+    try:
+        fields = _declared(schema, definitions)
+        _check(fields, keys, has_say=has_say)
+    except _UnknownError:
+        return None
+    # Not null where the class has a say: it may ask whether a field was given.
+    unset = UnsetType if has_say else None
+    try:
+        form = defstruct(
+            model.__name__,
+            [
+                (name, one.kind) if one.required else (name, one.kind | unset, UNSET if has_say else None)
+                for name, one in fields.items()
+            ],
+            bases=(Form,),
+            rename={name: one.alias for name, one in fields.items()},
+            kw_only=True,
+            omit_defaults=True,
+            gc=False,
+        )
+        times = [name for name, one in fields.items() if one.kind is _TIME]
+        return FormReader(form, model, times=times, has_say=has_say)  # type: ignore[arg-type] # its bases are not known
+    except (TypeError, ValueError, NotImplementedError):  # Of msgspec: something that it does not support.
+        return None
+
+
+def _base_timestamp() -> Schema:
+    schema: Any = BaseEvent.__pydantic_core_schema__
+    return _said(_fields(_model(schema, "ignore"))["timestamp"])
+
+
+class _Field(NamedTuple):
+    """A field as a form has it. One that is not required may be null."""
+
+    alias: str
+    kind: Any
+    required: bool
+
+
+def _declared(schema: Schema, definitions: Mapping[str, Schema]) -> dict[str, _Field]:
+    """Return the fields of an event class but for its timestamp."""
+    fields = dict(_fields(_model(schema, "ignore")))
+    if _said(fields.pop("timestamp")) != _TIMESTAMP:
+        raise _UnknownError
+    return {name: _field(each, definitions) for name, each in fields.items()}
+
+
+def _check(fields: Mapping[str, _Field], keys: Collection[str], *, has_say: bool) -> None:
+    """Raise _UnknownError if a form of these fields would not do as the class does."""
+    beside = set(Form.__struct_fields__) - {"user_id"}
+    aliases = {one.alias for one in fields.values()}
+    mappings = {name for name, one in fields.items() if _holds_mapping(one.kind)}
+    times = {name for name, one in fields.items() if one.kind is _TIME}
+    # What would be another text: a mapping is a model in the class, a time a datetime.
     others = mappings if has_say else mappings | times
     if (
-        not {"type", "pattern", "specversion", "timestamp"}.isdisjoint(aliases.values())
-        or not set(keys) <= types.keys() - others
+        not beside.isdisjoint(fields)
+        or not _BESIDE.isdisjoint(aliases)
+        or len(aliases) < len(fields)
+        or not {"user_id", *keys} <= fields.keys() - others
         or (has_say and mappings)
+        or not (has_say or (fields["user_id"].required and _base(fields["user_id"].kind) is str))
     ):
         raise _UnknownError
-    form = defstruct(
-        model.__name__,
-        [(name, *declared) for name, declared in types.items()],
-        bases=(Form,),
-        rename=aliases,
-        kw_only=True,
-        omit_defaults=True,
-        gc=False,
-    )
-    return Forms(form, model, times)  # type: ignore[arg-type] # the bases are not in its type
 
 
 def _model(schema: Schema, extra: str) -> Schema:
@@ -175,17 +199,18 @@ def _fields(schema: Schema) -> Mapping[str, Schema]:
     return fields
 
 
-def _field(schema: Schema, definitions: Mapping[str, Schema]) -> Declared:
+def _field(schema: Schema, definitions: Mapping[str, Schema]) -> _Field:
     _only(schema, "schema", "serialization_alias", "validation_alias")
-    if schema["serialization_alias"] != schema["validation_alias"]:
+    alias = schema.get("validation_alias")
+    if not isinstance(alias, str) or alias != schema.get("serialization_alias"):
         raise _UnknownError
     inner: Schema = schema["schema"]
     if inner["type"] != "default":
-        return (_type(inner, definitions),)
+        return _Field(alias, _type(inner, definitions), required=True)
     _only(inner, "default", "schema")
-    if inner["default"] is not None:  # None is not sent; any other default is.
+    if inner.get("default", ...) is not None:  # None is not sent; any other default is.
         raise _UnknownError
-    return Optional[_nullable(inner["schema"], definitions)], None  # noqa: UP045 - of a value
+    return _Field(alias, _nullable(inner["schema"], definitions), required=False)
 
 
 def _nullable(schema: Schema, definitions: Mapping[str, Schema]) -> Any:  # noqa: ANN401 - a type
@@ -201,7 +226,10 @@ def _type(schema: Schema, definitions: Mapping[str, Schema]) -> Any:  # noqa: AN
     match schema["type"]:
         case "definition-ref":
             _only(schema, "schema_ref")
-            found = _type(definitions[schema["schema_ref"]], definitions)
+            others = {ref: each for ref, each in definitions.items() if ref != schema["schema_ref"]}
+            if len(others) == len(definitions):  # It is being read: it refers to itself.
+                raise _UnknownError
+            found = _type(definitions[schema["schema_ref"]], others)
         case "function-wrap" if _is_time(schema):
             found = _TIME
         case "str":
@@ -211,6 +239,8 @@ def _type(schema: Schema, definitions: Mapping[str, Schema]) -> Any:  # noqa: AN
             found = _limited(_SINGLE[name], schema, "ge", "le")
         case "literal":
             _only(schema, "expected")
+            if not all(isinstance(word, str) for word in schema["expected"]):
+                raise _UnknownError
             found = Literal[tuple(schema["expected"])]
         case "union":
             found = _union(schema, definitions)
@@ -241,20 +271,21 @@ def _union(schema: Schema, definitions: Mapping[str, Schema]) -> Any:  # noqa: A
     _only(schema, "choices", "serialization")
     if schema.get("serialization", {"type": "any"}) != {"type": "any"}:  # As what each value is.
         raise _UnknownError
-    # Exact decimals come only where there is money as well (EventType.exact), and that has no form.
-    choices = [_type(each, definitions) for each in schema["choices"] if not _is_decimal(each)]
-    kinds = get_args(Union[tuple(choices)])  # noqa: UP007 - of values, those of unions among them
-    if len({getattr(kind, "__origin__", kind) for kind in kinds} & {str, int, float, dict}) < len(kinds):
+    # Strict decimals come only where there is money as well (EventType.exact), and that has no form.
+    choices = [_type(each, definitions) for each in schema["choices"] if not _is_strict_decimal(each)]
+    kinds = [kind for choice in choices for kind in (get_args(choice) if _is_union(choice) else (choice,))]
+    bases = [_base(kind) for kind in kinds]
+    if not kinds or _TIME in kinds or len({str, int, float, dict}.intersection(bases)) < len(kinds):
         raise _UnknownError  # Two of one kind, of which each would say something else.
-    return Union[kinds]  # noqa: UP007 - of values
+    return Union[tuple(kinds)]  # noqa: UP007 - of values
 
 
 def _counters(schema: Schema, definitions: Mapping[str, Schema]) -> Any:  # noqa: ANN401 - a type
     """Return the type of a model that is open, if all it takes is of one type."""
     inner = _model(schema, "allow")
     value = _nullable(inner.get("extras_schema", {"type": "any"}), definitions)
-    optional = (Optional[value], None)  # noqa: UP045 - of a value
-    if any(_field(each, definitions) != optional for each in _fields(inner).values()):
+    declared = [_field(each, definitions) for each in _fields(inner).values()]
+    if any(one.required or one.kind != value for one in declared):
         raise _UnknownError
     return dict[str, value]  # type: ignore[valid-type] # Of a value. What is null is not sent; the class leaves it out.
 
@@ -267,15 +298,33 @@ def _is_time(schema: Schema) -> bool:
     return reads is utc_time and writes is iso_utc
 
 
-def _is_decimal(schema: Schema) -> bool:
-    return (schema["type"], schema.get("schema", {}).get("type")) == ("function-after", "decimal")
+def _is_strict_decimal(schema: Schema) -> bool:
+    inner = schema.get("schema", {})
+    return schema["type"] == "function-after" and inner.get("type") == "decimal" and bool(inner.get("strict"))
+
+
+def _base(kind: Any) -> Any:  # noqa: ANN401 - a type
+    """Return a type without its limits or its parameters."""
+    return getattr(kind, "__origin__", kind)
+
+
+def _is_union(kind: Any) -> bool:  # noqa: ANN401 - a type
+    return get_origin(kind) in (Union, UnionType)
 
 
 def _holds_mapping(kind: Any) -> bool:  # noqa: ANN401 - a type
     return get_origin(kind) is dict or any(map(_holds_mapping, get_args(kind)))
 
 
+def _said(schema: Schema) -> Schema:
+    """Return what a schema says of values."""
+    return {key: value for key, value in schema.items() if key != "metadata"}
+
+
 def _only(schema: Schema, *known: str, strict: bool = False) -> None:
     """Raise _UnknownError if a schema says more than what is known, or is not strict where it has to be."""
     if not schema.keys() <= _SAYS_NOTHING.union(known) or (strict and not schema.get("strict")):
         raise _UnknownError
+
+
+_TIMESTAMP = _base_timestamp()

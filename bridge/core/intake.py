@@ -15,18 +15,16 @@ from bridge.core.entry import Entry, EventKey
 from bridge.core.envelope import check_declared_types, fill_timestamp, open_envelope, trace_of_refused
 from bridge.core.errors import Reason, Refused
 from bridge.core.event import BaseEvent, UserEvent
-from bridge.core.forms import Form, ValidEvent
-from bridge.core.plain import read_plain
+from bridge.core.forms import Form
+from bridge.core.plain import is_late, read_plain
 from bridge.core.policy import DROP_OLDEST, Policy
 from bridge.core.times import iso_utc, plain_time
 from bridge.core.tracecontext import TraceStarter
+from bridge.core.valid import ValidEvent
 from bridge.core.verdict import Fate, Verdict
 
-_LATE, _LOGGED, _CONFLATE = (
-    Fate.LATE,
-    Fate.LOGGED,
-    Policy.CONFLATE,
-)  # To look one up takes longer than it seems.
+# To look a member up in its class takes longer than it seems.
+_LATE, _LOGGED, _CONFLATE = Fate.LATE, Fate.LOGGED, Policy.CONFLATE
 
 
 class Intake:
@@ -55,7 +53,10 @@ class Intake:
         try:
             return self._judge(delivery)
         except Refused as refused:
-            return self._refused(delivery, refused)
+            # What led to it goes, and with it the frames that it would hold for good: pydantic's errors are
+            # out of reach of the search for reference cycles.
+            refused.__cause__ = refused.__context__ = None
+            return self._refused(delivery, refused.with_traceback(None))
 
     def _judge(self, delivery: Delivery) -> Verdict:
         # The name comes first: a wrong name is the most useful thing a publisher can be told.
@@ -67,7 +68,7 @@ class Intake:
             valid = self._read_any(event_type, owner or self._domain, delivery)
         trace, begun = self._traced(valid.traceparent)
         fate, entries = _LATE, list[Entry]()
-        if not is_late(event_type, valid.occurred_at, delivery.received_at):
+        if not valid.late:
             fate, entries = _LOGGED, [_entry(event_type, valid, trace)]
             for derived in valid.derived:
                 entries.append(
@@ -91,7 +92,10 @@ class Intake:
         if not domain.timestamp_required:
             fill_timestamp(payload, delivery.received_at)
         event = _validate(event_type.model, payload)
-        return _valid(event, envelope.event_id, envelope.traceparent, payload["timestamp"], event.derived())
+        late = is_late(event_type, event.timestamp.timestamp(), delivery.received_at)
+        derived = () if late else event.derived()
+        written = payload["timestamp"]
+        return _valid(event, envelope.event_id, envelope.traceparent, written, derived, late=late)
 
     def _traced(self, trace: str) -> tuple[str, bool]:
         """Return the publisher's trace, else one that begins here, if any; and whether it begins here."""
@@ -131,12 +135,6 @@ def passed(name: str) -> EventType:
     return EventType(name, UserEvent, DROP_OLDEST)
 
 
-def is_late(event_type: EventType, occurred_at: float, now: float) -> bool:
-    """Tell whether an event is older than its type allows. Times are in seconds since the Unix epoch."""
-    age_max = event_type.age_seconds_max
-    return age_max is not None and now - occurred_at > age_max
-
-
 def make_entry(event_type: EventType, event: BaseEvent, event_id: str, trace: str = "") -> Entry:
     """Serialise an event once, for everybody who will get it."""
     return _entry(event_type, _valid(event, event_id, trace), trace)
@@ -148,18 +146,16 @@ def _valid(
     trace: str,
     written: object = None,
     derived: Sequence[BaseEvent] = (),
+    *,
+    late: bool = False,
 ) -> ValidEvent:
     """Write an event that its class has read. `written` is its timestamp as it came."""
-    return ValidEvent(
-        event,
-        tuple(event.targets()),
-        derived,
-        event_id,
-        trace,
-        str(written) if plain_time(written) is not None else iso_utc(event.timestamp),
-        event.timestamp.timestamp(),
-        event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True),
-    )
+    time = str(written) if plain_time(written) is not None else iso_utc(event.timestamp)
+    occurred_at = event.timestamp.timestamp()
+    if late:
+        return ValidEvent(event, event_id, trace, time, occurred_at, late)
+    data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
+    return ValidEvent(event, event_id, trace, time, occurred_at, late, tuple(event.targets()), derived, data)
 
 
 def _entry(event_type: EventType, valid: ValidEvent, trace: str) -> Entry:

@@ -25,11 +25,11 @@ class Appender(Protocol):
     """Where ingest writes."""
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Add entries in order; return once the log has confirmed every one. It waits for that only so long.
+        """Add entries in order; return once the log has confirmed every one. Never waits for ever.
 
         Raises:
-            LogUnavailableError: some or all may not be logged. Nothing may be acked for them;
-                appending them again may log them twice, which deduplication repairs.
+            LogUnavailableError: not confirmed, or not in time: some or all may not be logged. Nothing may be
+                acked for them; appending them again may log them twice, which deduplication repairs.
         """
 
     async def catch_up(self) -> None:

@@ -15,7 +15,7 @@ from bridge.core.catalogue import Catalogue, Domain, UnknownRule
 from bridge.core.delivery import Delivery
 from bridge.core.entry import EventKey
 from bridge.core.errors import Reason
-from bridge.core.event import FreeJson, Identifier, Money, Number, Payload, RoomId, Text, UserEvent
+from bridge.core.event import BaseEvent, FreeJson, Identifier, Money, Number, Payload, RoomId, Text, UserEvent
 from bridge.core.intake import Intake
 from bridge.core.policy import MUST_DELIVER, Policy, conflate
 from bridge.core.revocation import change_of
@@ -76,6 +76,19 @@ class Counted(UserEvent):
     shelf: Text
 
 
+@STOCK.event("stock.boxed", overflow=MUST_DELIVER, age_seconds_max=60.0)
+class Boxed(Counted):
+    """Something was put into a box, and that cannot be said of it for long."""
+
+    def targets(self) -> Sequence[str]:
+        """Say nothing."""
+        raise NotImplementedError
+
+    def derived(self) -> Sequence[BaseEvent]:
+        """Say nothing."""
+        raise NotImplementedError
+
+
 PASSING = Domain("passing", "anybody", topics=("passing.#",), unknown=UnknownRule.PASS)
 DROPPING = Domain("dropping", "anybody", topics=("dropping.#",), unknown=UnknownRule.DROP)
 CATALOGUE = Catalogue([*domains(), STOCK, PASSING, DROPPING])
@@ -100,6 +113,21 @@ def payload(verdict: Verdict) -> dict[str, Any]:
     """Return what will be sent of the first entry, with nothing but its place in the log missing."""
     sent: dict[str, Any] = json.loads(verdict.entries[0].payload)
     return sent
+
+
+def test_a_refusal_holds_nothing_else() -> None:
+    """A refusal is what it says: what led to it would hold frames, and they whatever they had."""
+    refused = judge("quota.updated", {**QUOTA, "timestamp": "soon"}, message_id="m-1").refused
+
+    assert refused is not None
+    assert (refused.__cause__, refused.__context__, refused.__traceback__) == (None, None, None)
+
+
+def test_a_late_event_is_not_asked_what_follows() -> None:
+    """Nothing follows from an event that came too late, and it goes nowhere: it is not asked."""
+    body = {"userId": "u1", "timestamp": "2026-11-21T09:00:00.000Z", "shelf": "s"}
+    assert judge("stock.boxed", body, domain="stock", message_id="m-1").fate is Fate.LATE
+    assert judge("stock.boxed", body, domain="stock").fate is Fate.LATE
 
 
 def test_an_event() -> None:

@@ -63,7 +63,7 @@ class Shelf(UserEvent):
 class Crate(UserEvent):
     """An event that is watched by a room of its own, and of which another follows."""
 
-    EXAMPLE: ClassVar[dict[str, object]] = {"crate": "c1"}
+    EXAMPLE: ClassVar[dict[str, object]] = {"crate": "c1", "movedAt": TIME}
 
     crate: RoomId
     moved_at: UtcTime | None = None
@@ -111,14 +111,14 @@ def by_class(domain: Domain) -> Domain:
 def without_form(event_type: EventType) -> EventType:
     """Return an event type that nothing but its class reads."""
     twin = copy.copy(event_type)
-    object.__setattr__(twin, "forms", None)
+    object.__setattr__(twin, "form_reader", None)
     return twin
 
 
 CATALOGUE = Catalogue([*domains(), WAREHOUSE])
 BY_CLASS = Catalogue([by_class(domain) for domain in CATALOGUE.domains.values()])
 EVENT_TYPES = CATALOGUE.event_types
-WITH_FORM = [event_type for event_type in EVENT_TYPES if event_type.forms is not None]
+WITH_FORM = [event_type for event_type in EVENT_TYPES if event_type.form_reader is not None]
 
 
 def by_form(event_type: EventType, delivery: Delivery) -> bool:
@@ -229,6 +229,14 @@ OTHERS: dict[str, tuple[object, dict[str, object]]] = {
     "a flag that is a number": ({**FINE, "locked": 1}, {}),
     "an unknown word": ({**FINE, "kind": "wet"}, {}),
     "a number too large for a browser": ({**FINE, "weight": SAFE_MAX + 1}, {}),
+    "nested too deeply for one reader of JSON, in a field that is dropped": (
+        b'{"x":' + b"[" * 300 + b"]" * 300 + b"," + json.dumps(FINE).encode()[1:],
+        {},
+    ),
+    "a number too long for one reader of JSON, in a field that is dropped": (
+        b'{"x":' + b"1" * 4_301 + b"," + json.dumps(FINE).encode()[1:],
+        {},
+    ),
     "a counter that is null": ({**FINE, "counts": {"a": None, "b": 1}}, {}),
 }
 
