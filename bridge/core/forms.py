@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
-from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct, field
@@ -273,7 +272,11 @@ def _union(schema: Schema, definitions: Mapping[str, Schema]) -> Any:  # noqa: A
         raise _UnknownError
     # Strict decimals come only where there is money as well (EventType.exact), and that has no form.
     choices = [_type(each, definitions) for each in schema["choices"] if not _is_strict_decimal(each)]
-    kinds = [kind for choice in choices for kind in (get_args(choice) if _is_union(choice) else (choice,))]
+    kinds = [
+        kind
+        for choice in choices
+        for kind in (get_args(choice) if get_origin(choice) is Union else (choice,))
+    ]
     bases = [_base(kind) for kind in kinds]
     if not kinds or _TIME in kinds or len({str, int, float, dict}.intersection(bases)) < len(kinds):
         raise _UnknownError  # Two of one kind, of which each would say something else.
@@ -306,10 +309,6 @@ def _is_strict_decimal(schema: Schema) -> bool:
 def _base(kind: Any) -> Any:  # noqa: ANN401 - a type
     """Return a type without its limits or its parameters."""
     return getattr(kind, "__origin__", kind)
-
-
-def _is_union(kind: Any) -> bool:  # noqa: ANN401 - a type
-    return get_origin(kind) in (Union, UnionType)
 
 
 def _holds_mapping(kind: Any) -> bool:  # noqa: ANN401 - a type

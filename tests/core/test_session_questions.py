@@ -542,6 +542,7 @@ class SessionModel(RuleBasedStateMachine):
                     assert not self.verifying
                     assert self.question is None
                     self.question = question
+                    self.lost = set()
                 case Close():
                     self.closed = True
                     self.in_rooms.clear()
