@@ -137,16 +137,16 @@ async def test_a_slow_watcher(url: str, sql: Connection, monkeypatch: pytest.Mon
     async with serving(rules(url)) as store:
         assert store.inbox
         watch = store.inbox.watch_unread()
-        await sql.execute("SELECT pg_notify('bridge.unread', '1 u0')")
         told = asyncio.ensure_future(anext(watch))
         await eventually(lambda: store.inbox and store.inbox._watches)
+        await sql.execute("SELECT pg_notify('bridge.unread', '1 u0')")
+        assert await told == ("u0", 1)
         for number in range(1, 6):
             await sql.execute(
                 "SELECT pg_notify('bridge.unread', $1), pg_notify('bridge.unread', $2)",
                 f"9 u{number}",
                 f"{number} u{number}",
             )
-        await told
         (waiting,) = store.inbox._watches
         await eventually(lambda: waiting._counts.get("u5") == 5)
 
