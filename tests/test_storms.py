@@ -24,9 +24,9 @@ from bridge.core.storm import Ceilings
 from bridge.core.verdict import Fate
 from bridge.ingest import Ingest
 from bridge.settings import SettingsError, load
+from tests.eventually import eventually
 from tests.fakes import FakeLog, FakeQueue
 from tests.test_ingest import CATALOGUE, NOW, TIME, World
-from tests.ws.node import eventually
 
 TAGS = count(1)
 GAUGE, TRAIL, MUST = "quota.updated", "quota.deduct", "quota.exceeded"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct, field
@@ -35,6 +35,8 @@ _TIME = Annotated[
         r"T([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{3}Z\Z"
     ),
 ]
+# Whose forms are remembered; for a name that nobody declares, one is asked for each time.
+CLASSES_MAX = 1_024
 _SINGLE = {"int": int, "float": float, "bool": bool}
 _SAYS_NOTHING = {"type", "metadata", "ref"}  # Keys of any schema that do not concern values.
 
@@ -64,9 +66,8 @@ class FormReader:
         self, form: type[Form], model: type[BaseEvent], *, times: Collection[str], has_say: bool
     ) -> None:
         """`times` are the fields that hold one."""
-        self.decode = Decoder(
-            form
-        ).decode  # Raises ValueError, or RecursionError, for what is not of the form.
+        # Raises ValueError or RecursionError for what is not of the form.
+        self.decode = Decoder(form).decode
         self.has_say = has_say
         self._model = model
         self._names = list(model.model_fields)
@@ -97,7 +98,7 @@ class _UnknownError(Exception):
     """Something in a class of which it is not known what it means for a form."""
 
 
-@cache  # Classes are a part of the program, and so are their forms.
+@lru_cache(maxsize=CLASSES_MAX)
 def form_reader_of(model: type[BaseEvent], keys: tuple[str, ...] = ()) -> FormReader | None:
     """Return what reads events of a class by its form, None if it has none.
 

@@ -453,6 +453,19 @@ async def test_big_payloads_are_split(node_at: NodeAt, rabbitmq: SharedBroker) -
         assert len(messages) == 7
 
 
+async def test_reading_goes_on_past_what_may_be_unacked(
+    node_at: NodeAt, rabbitmq: SharedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader acks in time for the broker to send on, however much is written."""
+    monkeypatch.setattr(stream, "TAIL_PREFETCH", 4)
+    monkeypatch.setattr(stream, "TAIL_UNACKED_MAX", 3)
+    async with node_at(rabbitmq.url) as node:
+        async with node.appender() as appender:
+            for number in range(40):
+                await appender.append([entry(number)])
+        await node.has(*range(40))
+
+
 async def test_other_arguments_are_told(node_at: NodeAt, rabbitmq: SharedBroker, queue: str) -> None:
     """If the stream exists with another retention the node is not ready, and says of what and what to do."""
     async with raw(rabbitmq.url) as channel:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.auth.tokens import TokenVerifier
+from tests.eventually import eventually
 from tests.fuzz.mutate import Mutator
 from tests.fuzz.targets import CLAIMS, HEADER, TARGETS, sign
 from tests.ws.clients import ask, member, numbers
-from tests.ws.node import TOKENS, Node, eventually, running
+from tests.ws.node import TOKENS, Node, running
 
 ROUNDS = 10
 WARM_UP_ROUNDS = 5  # Caches and pools fill at first.

@@ -52,14 +52,6 @@ def token(user_id: str = "u1", *, seconds: float = 3_600.0, rooms: Sequence[str]
     return make_token(TOKENS, user_id=user_id, rooms=rooms, seconds=seconds)
 
 
-async def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds, but not for long."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come about that {what}"
-        await asyncio.sleep(0.002)
-
-
 @dataclass
 class Options:
     """What a test may want otherwise. The names are those of the settings; times in seconds."""

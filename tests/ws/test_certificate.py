@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives import serialization
 
 from bridge.ws import tls
 from bridge.ws.tls import Tls
+from tests.eventually import eventually
 from tests.ws.clients import ask, member
 from tests.ws.conftest import write_certificate
-from tests.ws.node import HOST, Diary, Node, eventually, running
+from tests.ws.node import HOST, Diary, Node, running
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from bridge.core.policy import Policy
 from bridge.core.stats import Stats
 from bridge.ws.deflate import Deflate, Deflates
 from bridge.ws.framing import message_of, text_frame
+from tests.eventually import eventually
 from tests.ws.clients import (
     UPGRADE,
     RawClient,
@@ -31,7 +32,7 @@ from tests.ws.clients import (
     request,
 )
 from tests.ws.conftest import Tls
-from tests.ws.node import Node, eventually, running, token
+from tests.ws.node import Node, running, token
 from tests.ws.spy import Spy
 
 COMPRESSED = 0xC1  # FIN, RSV1, text: the first byte of a compressed message.

@@ -10,8 +10,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from bridge.ws import server
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, close_of, member, receive, request
-from tests.ws.node import eventually, running
+from tests.ws.node import running
 
 
 async def test_draining() -> None:

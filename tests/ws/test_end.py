@@ -19,8 +19,9 @@ from bridge.core.commands import Expiring
 from bridge.core.effects import Close, Join
 from bridge.ws import server
 from bridge.ws.connection import Connection
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, client, client_frame, close_of, command, member, request
-from tests.ws.node import eventually, running, token
+from tests.ws.node import running, token
 
 RESET = struct.pack("ii", 1, 0)  # Linger, for no time: close() resets the connection.
 

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from websockets.frames import Opcode
 
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, ask, client_frame, command, member
-from tests.ws.node import eventually, running
+from tests.ws.node import running
 
 PING = command("ping")
 

@@ -8,6 +8,7 @@ import time
 import pytest
 from websockets.http11 import Request
 
+from tests.eventually import eventually
 from tests.ws.clients import (
     UPGRADE,
     RawClient,
@@ -19,7 +20,7 @@ from tests.ws.clients import (
     refusal_of,
     request,
 )
-from tests.ws.node import DEADLINE_SECONDS, Node, eventually, running, token
+from tests.ws.node import DEADLINE_SECONDS, Node, running, token
 
 
 async def answer(node: Node, data: bytes) -> str:

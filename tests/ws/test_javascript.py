@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.ws.node import Node, eventually, running, token
+from tests.eventually import eventually
+from tests.ws.node import Node, running, token
 
 HERE = Path(__file__).parent
 PACKAGES = [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from websockets.frames import Opcode
 
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, client, client_frame, command, member, receive
-from tests.ws.node import eventually, running, token
+from tests.ws.node import running, token
 
 INTERVAL = 0.08
 

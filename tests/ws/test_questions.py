@@ -14,8 +14,9 @@ from bridge.core.commands import Unread
 from bridge.core.errors import KeyMissing
 from bridge.ws.desk import Sources
 from tests.authority import Authority
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, ask, client, close_of, command, member, receive, request
-from tests.ws.node import TOKENS, Node, eventually, running, token
+from tests.ws.node import TOKENS, Node, running, token
 
 
 def sources(knows: Authority) -> Sources:

@@ -6,8 +6,9 @@ import asyncio
 
 from websockets.asyncio.client import ClientConnection
 
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, ask, client, numbers, receive, request
-from tests.ws.node import EPOCH, eventually, running, token
+from tests.ws.node import EPOCH, running, token
 
 
 def back_at(offset: int, user_id: str = "u1") -> str:

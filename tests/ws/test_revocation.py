@@ -11,8 +11,9 @@ from bridge.core.entry import Entry
 from bridge.core.revocation import ChangeKind
 from bridge.ws.desk import Sources
 from tests.authority import Authority
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, ask, client, close_of, member, numbers, receive, request
-from tests.ws.node import EPOCH, a_change, an_entry, eventually, running, token
+from tests.ws.node import EPOCH, a_change, an_entry, running, token
 
 BLOCKED = 4403
 

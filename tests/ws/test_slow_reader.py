@@ -11,8 +11,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Opcode
 
 from bridge.core.policy import Policy
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, client_frame, command, member, numbers, receive
-from tests.ws.node import Node, eventually, running
+from tests.ws.node import Node, running
 
 PADDING = 1_000
 ENOUGH = 400  # Events of that size that fill what the kernel takes for a socket, and more.

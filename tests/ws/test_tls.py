@@ -10,9 +10,10 @@ import pytest
 from websockets.frames import Opcode
 
 from bridge.core.policy import Policy
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, ask, client, client_frame, close_of, member, numbers, request
 from tests.ws.conftest import Tls
-from tests.ws.node import DEADLINE_SECONDS, HOST, Node, eventually, running, token
+from tests.ws.node import DEADLINE_SECONDS, HOST, Node, running, token
 
 
 async def stream(

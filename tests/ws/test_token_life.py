@@ -7,8 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bridge.core.access import Principal
+from tests.eventually import eventually
 from tests.ws.clients import ask, client, close_of, numbers, receive
-from tests.ws.node import eventually, running
+from tests.ws.node import running
 
 
 def lasting(*seconds: float) -> Callable[[str], Principal]:

@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bridge.ws import server
+from tests.eventually import eventually
 from tests.ws.clients import UPGRADE, RawClient, client, close_of, member, receive, request
 from tests.ws.conftest import Tls
-from tests.ws.node import HOST, Node, eventually, running, token
+from tests.ws.node import HOST, Node, running, token
 
 
 @pytest.fixture

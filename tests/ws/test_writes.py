@@ -9,8 +9,9 @@ import pytest
 from websockets.frames import Opcode
 
 from bridge.core.policy import Policy
+from tests.eventually import eventually
 from tests.ws.clients import RawClient, command, member, numbers
-from tests.ws.node import eventually, running
+from tests.ws.node import running
 from tests.ws.spy import Spy
 
 
