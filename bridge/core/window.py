@@ -14,10 +14,15 @@ from heapq import merge
 from itertools import islice
 from operator import attrgetter
 
-from bridge.core.entry import Logged, Position
+from bridge.core.entry import Entry, EventKey, Logged, Position
+from bridge.core.policy import Policy
 
 _OFFSET = attrgetter("offset")
 ENTRY_OVERHEAD_BYTES = 600  # An entry's objects beside its payload, as measured with tracemalloc.
+# Entries let go of for their age with each batch: after a pause all may be too old, and to free hundreds of
+# thousands takes as long as half a second.
+AGED_AT_ONCE_MAX = 1_000
+GONE_MAX = 4_096  # Entries of a room that are gone and whose places are kept.
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,9 @@ class WindowLimits:
 
     seconds_max: float
     bytes_max: int
+
+
+_GONE = Logged(0, Entry(EventKey("", ""), (), Policy.MUST_DELIVER, "", 0.0, None, b""))
 
 
 class _Trail:
@@ -39,8 +47,9 @@ class _Trail:
 
     def drop_first(self) -> bool:
         """Forget the oldest entry; tell whether none is left."""
+        self.entries[self.start] = _GONE  # Freed now, and not with half of all others in one go.
         self.start += 1
-        if self.start * 2 > len(self.entries):
+        if self.start * 2 > len(self.entries) or self.start == GONE_MAX:
             del self.entries[: self.start]
             self.start = 0
         return len(self.entries) == self.start
@@ -116,16 +125,24 @@ class Window:
         self.trim(now)
 
     def trim(self, now: float) -> None:
-        """Let go of what is too old or too much."""
-        limits = self._limits
+        """Let go of what is too much, and of what is too old: of AGED_AT_ONCE_MAX, the rest next time."""
         entries = self._entries
-        while entries and (self._bytes > limits.bytes_max or entries[0][0] < now - limits.seconds_max):
-            _, logged = entries.popleft()
-            self._bytes -= len(logged.entry.payload) + ENTRY_OVERHEAD_BYTES
-            self.floor = logged.offset
-            for room in logged.entry.targets:
-                if self._trails[room].drop_first():
-                    del self._trails[room]
+        while entries and self._bytes > self._limits.bytes_max:
+            self._let_go()
+        oldest_at = now - self._limits.seconds_max
+        for _ in range(AGED_AT_ONCE_MAX):
+            if not entries or entries[0][0] >= oldest_at:
+                break
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the oldest entry."""
+        _, logged = self._entries.popleft()
+        self._bytes -= len(logged.entry.payload) + ENTRY_OVERHEAD_BYTES
+        self.floor = logged.offset
+        for room in logged.entry.targets:
+            if self._trails[room].drop_first():
+                del self._trails[room]
 
     def covers(self, since: Position) -> bool:
         """Tell whether everything after this position is here."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given, settings, strategies as st
 
-from bridge.core.dedupe import COPY_SECONDS, LONG_AGO, Once, RecentKeys
+from bridge.core.dedupe import COPY_SECONDS, LONG_AGO, PART_KEYS, Once, RecentKeys
 from bridge.core.entry import EventKey
 
 A, B, C = (EventKey("quota.updated", letter) for letter in "abc")
@@ -74,25 +76,22 @@ def test_remembering_again_renews() -> None:
 
 
 def test_more_than_it_can_hold() -> None:
-    """Past its number of keys it forgets the oldest generation early, and counts that."""
+    """Past its number of keys it forgets the oldest generation early."""
     recent = keys(keys_max=4)
-    for letter in "abcd":
+    for letter in "abcde":
         recent.remember(EventKey("x.y", letter), 0.0)
-    assert recent.shortened == 1
 
-    recent.remember(EventKey("x.y", "e"), 0.0)
-
-    assert recent.shortened == 2
     assert [letter for letter in "abcde" if EventKey("x.y", letter) in recent] == ["c", "d", "e"]
 
 
 def test_one_key_over_and_over() -> None:
-    """A key that comes again and again takes no more room and shortens nothing."""
-    recent = keys(keys_max=2)
+    """A key that comes again and again takes no more room and pushes no other out."""
+    recent = keys(keys_max=4)
+    recent.remember(B, 0.0)
     for _ in range(10):
         recent.remember(A, 0.0)
 
-    assert (len(recent), recent.shortened) == (1, 0)
+    assert (len(recent), B in recent) == (2, True)
 
 
 def test_clock_set_back() -> None:
@@ -104,6 +103,31 @@ def test_clock_set_back() -> None:
 
     assert A in recent
     assert B in recent
+
+
+def test_generations_keep_their_phase() -> None:
+    """Generations begin at multiples of the window and the phase after, and so they do after a pause."""
+    recent = RecentKeys(window_seconds=10.0, keys_max=1_000, phase_seconds=4.0)
+    for began in (0.0, 1_000.0):
+        recent.remember(A, began + 3.9)
+        recent.remember(B, began + 4.0)
+
+        recent.expire(began + 14.0)
+
+        assert (A in recent, B in recent) == (False, True)
+
+
+def test_once_is_in_small_parts() -> None:
+    """However many identities are remembered, one part of them is small, and few forget at the same time."""
+    seen = Once(window_seconds=600.0, keys_max=2_000_000)
+    parts = seen._parts
+    for number in range(20_000):
+        seen.first_shown(EventKey("x.y", str(number)), 0.0, number / 1_000)
+
+    assert max(len(part) for part in parts) < 4 * 20_000 / len(parts)
+    assert 2_000_000 / len(parts) < 2 * PART_KEYS
+    turns = Counter(int(part._turns_at) for part in parts)
+    assert max(turns.values()) == 1
 
 
 def _seconds(least: int, most: int) -> st.SearchStrategy[float]:
@@ -140,18 +164,6 @@ def test_when_it_was_remembered_last() -> None:
     recent = keys(window_seconds=10.0)
 
     assert [recent.remember(A, at) for at in (0.0, 3.0, 12.0, 13.0, 33.0)] == [None, 0.0, 3.0, 12.0, None]
-
-
-def test_forgotten_in_both_generations() -> None:
-    """A key that is forgotten is so wherever it stands."""
-    recent = keys(window_seconds=10.0)
-    for at in (0.0, 12.0):
-        recent.remember(A, at)
-
-    recent.forget(A)
-    recent.forget(B)
-
-    assert (A in recent, len(recent)) == (False, 0)
 
 
 def test_outdated_in_both_generations() -> None:
@@ -199,8 +211,8 @@ def test_logged_once() -> None:
     seen.logged([A], 0.0)
     seen.release([A])
 
-    assert not seen.claim(A, 9.9)
-    assert seen.claim(A, 20.0)
+    assert not seen.claim(A, COPY_SECONDS - 0.1)
+    assert seen.claim(A, 2 * COPY_SECONDS)
 
 
 def test_shown_once() -> None:
@@ -249,14 +261,14 @@ def test_logged_is_not_shown() -> None:
 
 
 def test_length_of_once() -> None:
-    """Every memory counts, and is bounded for itself."""
+    """What is shown, logged and being logged counts, each once, and no more than so many are remembered."""
     seen = once(keys_max=10)
     for number in range(100):
         seen.first_shown(EventKey("x.y", f"s{number}"), 0.0, 0.0)
         seen.logged([EventKey("x.y", f"l{number}")], 0.0)
     seen.claim(A, 0.0)
 
-    assert len(seen) <= 3 * 10 + 1
+    assert len(seen) <= 10 + 1
 
 
 def test_a_copy_is_one_within_a_minute() -> None:

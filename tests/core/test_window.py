@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from bridge.core import window as window_module
 from bridge.core.entry import Entry, EventKey, Logged, Position
 from bridge.core.policy import Policy
 from bridge.core.window import ENTRY_OVERHEAD_BYTES, Window, WindowLimits
@@ -94,6 +95,33 @@ def test_entries_past_their_age_are_let_go() -> None:
     assert (offsets(window, "a"), window.floor) == ([2], 1)
     assert window.covers(Position("e1", 1))
     assert not window.covers(Position("e1", 0))
+
+
+def test_after_a_pause_it_lets_go_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has become too old in a pause goes with the next batches, so many entries with each."""
+    monkeypatch.setattr(window_module, "AGED_AT_ONCE_MAX", 3)
+    window = window_of(
+        *(logged(offset, "a") for offset in range(1, 6)), limits=WindowLimits(SECONDS_MAX, 10**9)
+    )
+
+    window.append([logged(6, "a")], SECONDS_MAX + 1)
+    assert (offsets(window, "a"), window.floor) == ([4, 5, 6], 3)
+
+    window.append([logged(7, "a")], SECONDS_MAX + 1)
+    assert (offsets(window, "a"), window.floor) == ([6, 7], 5)
+
+
+def test_what_is_let_go_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an entry that is gone nothing is kept, and of its places in a room only so many."""
+    monkeypatch.setattr(window_module, "GONE_MAX", 4)
+    window = window_of(limits=WindowLimits(SECONDS_MAX, 10**9))
+    for offset in range(1, 101):
+        window.append([logged(offset, "a")], float(offset))
+
+        entries = window._trails["a"].entries
+        gone = [entry for entry in entries if entry.offset == 0]
+        assert len(gone) < 4
+        assert len(entries) - len(gone) == len(window)
 
 
 def test_entries_past_the_bytes_are_let_go() -> None:
