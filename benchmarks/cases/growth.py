@@ -1,19 +1,25 @@
 """Growth: CPU per delivered message from 100 to 15,000 sockets, and of an event that nobody here is to get.
 
-One bridge for each number of sockets, all at once, played in turns. A write takes longer where there are more
-sockets, since what the kernel keeps of each is then not in the processor's caches; the bare write loop over
-the same sockets shows by how much. `make bench-check` holds what is left without that: the kernel's part is
-not ours to mend, and another on every machine.
+One bridge for each number of sockets, all at once, played in turns. What a write costs the kernel goes by
+how long ago the last one to the same socket was: what it keeps of the socket is still in the processor's
+caches or not, and the client is woken and acknowledges for each message or for many together. So there are
+two ways to look. At a pace, each socket gets an event in the same interval, and only the number of sockets
+differs. Back to back, an event goes out when the one before has: then a hundred sockets get two hundred
+times as many events a second each as 15,000 do, at less for each. The bare write loop over the same
+sockets shows in both what is the kernel's part; `make bench-check` holds what is left without it, back to
+back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from benchmarks.contest import (
     BARE,
     ROUND_SECONDS_MAX,
     Contestant,
+    Sample,
     compared,
     enter_bridge,
     generators_note,
@@ -26,6 +32,9 @@ from benchmarks.subject import Options
 FEW, SOME, MANY, MANY_GUARD = 10, 100, 15_000, 3_000
 MESSAGE_BYTES = 256
 MESSAGES = 30_000  # To each server in each round.
+PACE_SECONDS = 0.5  # Between two events to a socket; one to 15,000 takes 0.2 s.
+PACED_FEW, PACED_MANY = 8, 3  # Events in a round: of few sockets more.
+PACED_ROUNDS, PACED_ROUNDS_QUICK = 7, 3
 SILENT_EVENTS = 15_000  # Of 2 µs and more: fewer take less time than what a scheduler disturbs.
 ROUNDS, ROUNDS_QUICK, ROUNDS_GUARD = 15, 5, 9
 RATIO_MAX = 1.15
@@ -36,6 +45,7 @@ def run(options: Options) -> list[Figure]:
     rounds = options.rounds(ROUNDS, ROUNDS_QUICK, ROUNDS_GUARD)
     many = MANY_GUARD if options.quick or options.guard else MANY
     bar = Bar(RATIO_MAX, "ratio")
+    paced: list[Figure] = []
     with ExitStack() as stack:
         few, small, large = (
             enter_bridge(stack, sockets, name=f"{sockets:,} sockets") for sockets in (FEW, SOME, many)
@@ -45,12 +55,15 @@ def run(options: Options) -> list[Figure]:
         bare = [side.twin(name=f"{BARE}, {side.name}", do="bare") for side in (small, large)]
         contest = [small, bare[0], large, bare[1]]
         _play(contest, rounds)
+        if not options.guard:
+            paced = _paced(contest, options.rounds(PACED_ROUNDS, PACED_ROUNDS_QUICK, 0), bar)
         silent = _silence([few, large], rounds)
     options.notes.append(generators_note(contest))
     return [
-        compared(f"fan-out at {many:,} sockets", large, small, None if options.guard else bar),
+        *paced,
+        compared(f"back to back at {many:,} sockets", large, small),
         compared("the same for the kernel alone", bare[1], bare[0]),
-        _ours(f"fan-out at {many:,} sockets in write loops", contest, bar if options.guard else None),
+        _ours(f"back to back at {many:,} sockets in write loops", contest, bar),
         Figure(
             f"an event for nobody here, at {many:,} sockets",
             "µs CPU/event",
@@ -78,6 +91,35 @@ def _play(contest: list[Contestant], rounds: int) -> None:
             sample = side.play(MESSAGES // side.audience.sockets, 1, MESSAGE_BYTES)
             if turn >= 0:  # The first is to warm up.
                 side.samples.append(sample)
+
+
+def _paced(contest: Sequence[Contestant], rounds: int, bar: Bar) -> list[Figure]:
+    """Send to each socket in the same interval, in turns. What sending took counts, not the waiting."""
+    small, bare_small, large, bare_large = sides = [side.twin() for side in contest]
+    for turn in range(-1, rounds):
+        for side in sides if turn % 2 == 0 else reversed(sides):
+            events = PACED_FEW if side.audience.sockets == SOME else PACED_MANY
+            generator_before = side.audience.generator_seconds
+            side.audience.expect(events)
+            taken = side.server.ask(
+                ROUND_SECONDS_MAX, do="paced", way=side.do, batches=events, interval_seconds=PACE_SECONDS
+            )
+            side.audience.arrived(events)
+            if turn >= 0:
+                side.samples.append(
+                    Sample(
+                        events * side.audience.sockets,
+                        user_seconds=taken["user"],
+                        system_seconds=taken["system"],
+                        wall_seconds=taken["wall"],
+                        generator_seconds=side.audience.generator_seconds - generator_before,
+                    )
+                )
+    pace = f"an event each {PACE_SECONDS:g} s"
+    return [
+        compared(f"{pace} at {large.audience.sockets:,} sockets", large, small, bar),
+        compared("the same for the kernel alone", bare_large, bare_small),
+    ]
 
 
 def _silence(bridges: list[Contestant], rounds: int) -> list[list[float]]:

@@ -154,6 +154,16 @@ class Subject:
             await asyncio.sleep(0)
         return _taken(began, before)
 
+    async def paced(self, way: str, batches: int, interval_seconds: float) -> dict[str, float]:
+        """Send one event in each interval, by `fanout` or `bare`; return what the sending took."""
+        send = {"fanout": self.fanout, "bare": self.bare}[way]
+        taken = dict.fromkeys((*Cpu._fields, "wall"), 0.0)
+        for _ in range(batches):
+            await asyncio.sleep(interval_seconds)
+            for what, seconds in (await send(1, 1)).items():
+                taken[what] += seconds
+        return taken
+
     async def silence(self, events: int) -> dict[str, float]:
         """Append events for a room in which nobody is, one by one; return what that took."""
         entries = self._copies(make_entry(NOBODY, self._message_bytes), events)
@@ -274,6 +284,7 @@ async def main() -> None:
                 "prepare": subject.prepare,
                 "fanout": subject.fanout,
                 "bare": subject.bare,
+                "paced": subject.paced,
                 "profile": subject.profile,
                 "silence": subject.silence,
                 "fill": subject.fill,
