@@ -13,3 +13,6 @@ Everything that is measured speaks the lines of `servers.lines`: `drain` attache
 so many events, and answers with the CPU of its process from before it attached until it has acked the
 last and come to rest.
 """
+
+PREFETCH = 500
+"""Deliveries that a consumer gets unacked, of whatever is measured."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.amqp import PREFETCH
 from benchmarks.amqp.frames import ROUTING_KEY, new_series
 from benchmarks.broker import remove
 from benchmarks.children import PROJECT, Child
@@ -18,7 +19,6 @@ from bridge.app import catalogue_of, topology_of
 from bridge.settings import Settings
 from devel.rabbitmq import find_or_start
 
-PREFETCH = 500
 READERS = ("bulk", "stock")
 """The ways in which the bridge can read a queue, its own first."""
 

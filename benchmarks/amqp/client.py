@@ -52,6 +52,8 @@ class Client:
         self._methods: deque[base.Frame] = deque()  # Read while something else was waited for.
         self._sent = 0
         self._confirms = Confirms()
+        self._acking = False
+        self._taken = 0  # Deliveries that were acked.
         self._unsent = bytearray()  # Bounded by what whoever offers has built.
         self._open(unquote(parts.username or "guest"), unquote(parts.password or "guest"), parts.path)
 
@@ -74,9 +76,13 @@ class Client:
         self._send(commands.Queue.Declare(queue=queue, durable=True, arguments=arguments))
         self._await(commands.Queue.DeclareOk)
 
-    def consume(self, queue: str) -> None:
-        """Have all that is in a queue sent, without acks or a limit: as fast as bytes come."""
-        self._send(commands.Basic.Consume(queue=queue, no_ack=True, consumer_tag="bench"))
+    def consume(self, queue: str, *, prefetch: int = 0) -> None:
+        """Have all that is in a queue sent: with a `prefetch` so many until `take` has acked them."""
+        self._acking = prefetch > 0
+        if self._acking:
+            self._send(commands.Basic.Qos(prefetch_count=prefetch))
+            self._await(commands.Basic.QosOk)
+        self._send(commands.Basic.Consume(queue=queue, no_ack=not self._acking, consumer_tag="bench"))
 
     def fill(self, events: Iterable[bytes]) -> int:
         """Publish events and wait until each is confirmed; return how many.
@@ -114,11 +120,15 @@ class Client:
         return not self._unsent
 
     def take(self) -> list[bytes]:
-        """Read once what has come, without waiting; return the bodies of deliveries among it."""
+        """Read once what has come, without waiting; return the bodies of deliveries, which it acks."""
         try:
-            return self._receive(socket.MSG_DONTWAIT)
+            bodies = self._receive(socket.MSG_DONTWAIT)
         except BlockingIOError:
             return []
+        if bodies and self._acking:
+            self._taken += len(bodies)  # Tags count from 1.
+            self._send(commands.Basic.Ack(self._taken, multiple=True))
+        return bodies
 
     def record(self, events: int) -> bytes:
         """Read so many deliveries and return all bytes that came, as they came."""

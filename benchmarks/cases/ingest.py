@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from benchmarks.amqp import PREFETCH
 from benchmarks.amqp.bare import tape
-from benchmarks.amqp.bus import PREFETCH, READERS, Bus, bus
+from benchmarks.amqp.bus import READERS, Bus, bus
 from benchmarks.amqp.client import Client
 from benchmarks.amqp.drains import WARM_UP_EVENTS, Filler, Side, busy_note, drain, in_turns
 from benchmarks.amqp.frames import BODY_BYTES

@@ -8,8 +8,8 @@ events leave in a steady stream at half of that rate. A time counts from just be
 nobody waits for an answer before the next.
 
 In turns with it, the same events go at the same rate through a quorum queue back to the process that
-published them: what the broker and this machine take by themselves. And through the gateway in Node of
-`queue`, which validates nothing.
+published them, which acks what it reads: what the broker and this machine take by themselves. And through
+the gateway in Node of `queue`, which validates nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.amqp.bus import PREFETCH, Bus, bus
+from benchmarks.amqp import PREFETCH
+from benchmarks.amqp.bus import Bus, bus
 from benchmarks.amqp.frames import USER
 from benchmarks.cases.queue import NODE
 from benchmarks.children import Answer, Child

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from benchmarks.amqp.bus import PREFETCH, Bus, bus
+from benchmarks.amqp import PREFETCH
+from benchmarks.amqp.bus import Bus, bus
 from benchmarks.amqp.drains import (
     ANSWER_SECONDS_MAX,
     WARM_UP_EVENTS,
