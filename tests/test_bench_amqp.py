@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -79,12 +80,14 @@ class TestEvents:
         with pytest.raises(ValueError, match="connected"):
             number_in(b'{"type":"connected"}')
 
-    def test_valid(self) -> None:
+    @pytest.mark.parametrize("wrapped", [False, True])
+    def test_valid(self, *, wrapped: bool) -> None:
         """The bridge logs it for its user: nothing that is measured takes a short cut to a dead letter."""
         catalogue = Catalogue(domains())
         domain = catalogue.domains[ROUTING_KEY.partition(".")[0]]
-        body = body_of(next(EVENTS.frames([4])))
+        body = body_of(next(replace(EVENTS, wrapped=wrapped).frames([4])))
 
+        assert (b'"pattern"' in body) is wrapped
         verdict = Intake(catalogue, domain, body_bytes_max=10_000).judge(
             Delivery(ROUTING_KEY, body, received_at=time.time(), message_id="m")
         )

@@ -59,10 +59,10 @@ class Bus:
         environment = {"PYTHONPATH": str(PROJECT)} if sources else None
         return Child.of_module("benchmarks.amqp.gateway", {"settings": self.settings(**choices)}, environment)
 
-    def publisher(self, users: int = 1) -> Child:
+    def publisher(self, users: int = 1, *, wrapped: bool = False) -> Child:
         """Start a process that fills the queue."""
         argument = {"url": self.url, "exchange": self.exchange, "series": new_series(), "users": users}
-        return Child.of_module("benchmarks.amqp.publisher", argument)
+        return Child.of_module("benchmarks.amqp.publisher", argument | {"wrapped": wrapped})
 
     def driver(self, sockets: Plan, *, past: bool = False) -> Child:
         """Start a process that holds these sockets and publishes to their users; `past` the bridge, too."""

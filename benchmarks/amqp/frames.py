@@ -34,17 +34,21 @@ class Events:
     """Events to single users, in turn, all of one size, as frames that can be written as they are.
 
     A number tells an event from others, `series` those of one run from those of the next: none is a
-    duplicate. Each has a `quotaId` of its own, so that none takes another's place in an outbox.
+    duplicate. Each has a `quotaId` of its own, so that none takes another's place in an outbox. `wrapped`
+    ones are `{"pattern", "data"}`, as NestJS publishes.
     """
 
     exchange: str
     series: str
     users: int
     routing_key: str = ROUTING_KEY
+    wrapped: bool = False
 
     def frames(self, numbers: Iterable[int]) -> Iterator[bytes]:
         """Yield for each number the three frames that publish it, persistent and with a message id."""
         text = _body()
+        if self.wrapped:
+            text = b'{"pattern":"%b","data":%b}' % (self.routing_key.encode(), text)
         properties = commands.Basic.Properties(
             content_type="application/json", delivery_mode=2, message_id=f"{self.series}-{_NUMBER.decode()}"
         )

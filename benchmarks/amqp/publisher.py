@@ -1,6 +1,6 @@
 """Fills a queue from a process of its own: every event is confirmed before the answer.
 
-python -m benchmarks.amqp.publisher '{"url": "amqp://…", "exchange": "…", "series": "…", "users": 1000}'
+python -m benchmarks.amqp.publisher '{"url": "amqp://…", "exchange": "…", "series": "…", "users": 9}'
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def run(options: Options) -> list[Figure]:
     return [
         *paced,
         compared(f"back to back at {many:,} sockets", large, small),
-        compared("the same for the kernel alone", bare[1], bare[0]),
+        compared("back to back, the kernel alone", bare[1], bare[0]),
         _ours(f"back to back at {many:,} sockets in write loops", contest, bar),
         Figure(
             f"an event for nobody here, at {many:,} sockets",
@@ -118,7 +118,7 @@ def _paced(contest: Sequence[Contestant], rounds: int, bar: Bar) -> list[Figure]
     pace = f"an event each {PACE_SECONDS:g} s"
     return [
         compared(f"{pace} at {large.audience.sockets:,} sockets", large, small, bar),
-        compared("the same for the kernel alone", bare_large, bare_small),
+        compared("at that pace, the kernel alone", bare_large, bare_small),
     ]
 
 

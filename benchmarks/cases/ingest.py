@@ -4,7 +4,8 @@ In each round the same number of events is published, confirmed, and then taken 
 queue by each of these in turns, in a process of its own, with the same prefetch:
 
     the bridge      reads, decodes, validates, routes, logs in memory and fans out; nobody is connected.
-                    Once with each reader, and where it is compiled, its sources as they are beside it
+                    Once with each reader; once from events that are wrapped, so that they have to be
+                    taken apart; and where it is compiled, its sources as they are beside it
     aio-pika        `queue.consume`: parses the JSON and acks
     amqplib         the same, in Node
     bare            reads the bytes that a broker sent for these events from TCP, and does nothing
@@ -54,17 +55,19 @@ def run(options: Options) -> list[Figure]:
             else []
         )
         fill = Filler(_started(stack, "publisher", chosen.publisher()).child)
+        fill_wrapped = Filler(_started(stack, "publisher", chosen.publisher(wrapped=True)).child)
+        wrapped = Side(f"{bridges[0].name}, each event wrapped", bridges[0].child)
         peers = [_started(stack, name, child) for name, child in _peers(chosen, options)]
         fill(events)
         with Client(chosen.url) as client:
             client.consume(chosen.queue)
             port = stack.enter_context(tape(client.record(events)))
         limit = _started(stack, "bare TCP read", Child.of_module("benchmarks.amqp.bare", {"port": port}))
-        sides = [*bridges, *sources, *peers, limit]
+        sides = [*bridges, wrapped, *sources, *peers, limit]
 
         def play(side: Side, events: int = events) -> None:
             if side is not limit:
-                fill(events)
+                (fill_wrapped if side is wrapped else fill)(events)
             side.note(drain(side, events))
 
         for side in (*bridges, *sources, *peers):
@@ -72,7 +75,7 @@ def run(options: Options) -> list[Figure]:
             drain(side, WARM_UP_EVENTS)
         in_turns(sides, ROUNDS_QUICK if options.quick else ROUNDS, play)
     options.notes.append(f"{fill.note()} {busy_note(sides)}")
-    return _figures(bridges, sources, peers, limit)
+    return [*_figures(bridges, sources, peers, limit), _of_wrapped(wrapped, bridges[0])]
 
 
 def _peers(chosen: Bus, options: Options) -> list[tuple[str, Child]]:
@@ -88,6 +91,18 @@ def _peers(chosen: Bus, options: Options) -> list[tuple[str, Child]]:
 def _started(stack: ExitStack, name: str, child: Child) -> Side:
     stack.enter_context(child).answer(START_SECONDS_MAX)
     return Side(name, child)
+
+
+def _of_wrapped(wrapped: Side, plain: Side) -> Figure:
+    """Return what an event costs that has to be taken apart, and is read by its class instead of its form."""
+    return Figure(
+        "the same, each event wrapped",
+        "µs CPU/event",
+        wrapped.spread,
+        Limit("as it will be sent", plain.spread),
+        ratios(wrapped.micros, plain.micros),
+        details={"wrapped": wrapped.details()},
+    )
 
 
 def _figures(
