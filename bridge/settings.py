@@ -110,7 +110,7 @@ class Ingest(Section):
     """What is accepted from the bus."""
 
     body_bytes_max: int = Field(default=262_144, ge=1_024, le=16_777_216)
-    dedupe_seconds: float = Field(default=600.0, ge=1.0, le=86_400.0)
+    dedupe_seconds: float = Field(default=600.0, ge=60.0, le=86_400.0)
     dedupe_keys_max: int = Field(default=2_000_000, ge=1_000, le=100_000_000)
     unrouted: UnknownRule = UnknownRule.DEAD_LETTER
     unknown: dict[str, UnknownRule] = Field(default_factory=dict)

@@ -52,6 +52,7 @@ class View:
             window_entries=len(self.window),
             window_bytes=self.window.bytes_held,
             dedupe_keys=len(self.once),
+            dedupe_shortened=self.once.shortened,
             revocations=len(self.revocations),
             sockets_waiting=len(self.sockets.desk),
             ready=self.ready(),

@@ -272,6 +272,12 @@ LOG = (
             (f"max(bridge_revocations{{{NODE}}})", "revocations"),
         ],
     ),
+    Panel(
+        "Forgotten early",
+        "Parts of the memory of identities that were full before their time.",
+        "cps",
+        [(rate("bridge_dedupe_shortened_total", "instance, worker"), BY_NODE)],
+    ),
 )
 
 PROCESS = (

@@ -120,7 +120,10 @@ class Client:
         return not self._unsent
 
     def take(self) -> list[bytes]:
-        """Read once what has come, without waiting; return the bodies of deliveries, which it acks."""
+        """Read once what has come, without waiting; return the bodies of deliveries.
+
+        With a prefetch it acks them, which nothing that is `offer`ed on this connection may get between.
+        """
         try:
             bodies = self._receive(socket.MSG_DONTWAIT)
         except BlockingIOError:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import select
 import sys
 import time
@@ -107,8 +106,6 @@ def _reading(socket: Socket) -> Arrivals:
 
 async def main() -> None:
     """Connect to everything, then fly until the end of standard input."""
-    # What is woken by each write must not take the processor from who writes: clients are on other machines.
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     argument: dict[str, Any] = json.loads(sys.argv[1])
     url, queue, plan = argument["url"], argument["queue"], Plan(**argument["plan"])
     sockets = open_clients(plan)

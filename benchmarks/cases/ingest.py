@@ -70,12 +70,13 @@ def run(options: Options) -> list[Figure]:
                 (fill_wrapped if side is wrapped else fill)(events)
             side.note(drain(side, events))
 
-        for side in (*bridges, *sources, *peers):
-            fill(WARM_UP_EVENTS)
+        for side in (*bridges, wrapped, *sources, *peers):
+            (fill_wrapped if side is wrapped else fill)(WARM_UP_EVENTS)
             drain(side, WARM_UP_EVENTS)
         in_turns(sides, ROUNDS_QUICK if options.quick else ROUNDS, play)
     options.notes.append(f"{fill.note()} {busy_note(sides)}")
-    return [*_figures(bridges, sources, peers, limit), _of_wrapped(wrapped, bridges[0])]
+    first, *rest = _figures(bridges, sources, peers, limit)
+    return [first, _of_wrapped(wrapped, bridges[0]), *rest]
 
 
 def _peers(chosen: Bus, options: Options) -> list[tuple[str, Child]]:
@@ -96,7 +97,7 @@ def _started(stack: ExitStack, name: str, child: Child) -> Side:
 def _of_wrapped(wrapped: Side, plain: Side) -> Figure:
     """Return what an event costs that has to be taken apart, and is read by its class instead of its form."""
     return Figure(
-        "the same, each event wrapped",
+        "reading a queue, each event wrapped",
         "µs CPU/event",
         wrapped.spread,
         Limit("as it will be sent", plain.spread),
@@ -123,7 +124,7 @@ def _figures(
     ]
     figures += [
         Figure(
-            "the same, turned round",
+            f"{ours.name}, turned round",
             "events/s of CPU",
             Spread.of(ours.per_second),
             Limit(other.name, Spread.of(other.per_second)),
@@ -135,7 +136,7 @@ def _figures(
     ]
     return figures + [
         Figure(
-            "the same",
+            ours.name,
             "µs CPU/event",
             ours.spread,
             Limit(other.name, other.spread),

@@ -155,13 +155,18 @@ class Subject:
         return _taken(began, before)
 
     async def paced(self, way: str, batches: int, interval_seconds: float) -> dict[str, float]:
-        """Send one event in each interval, by `fanout` or `bare`; return what the sending took."""
+        """Send one event in each interval, by `fanout` or `bare`, and one before that does not count.
+
+        Returns what sending took, without the waiting.
+        """
         send = {"fanout": self.fanout, "bare": self.bare}[way]
         taken = dict.fromkeys((*Cpu._fields, "wall"), 0.0)
-        for _ in range(batches):
-            await asyncio.sleep(interval_seconds)
-            for what, seconds in (await send(1, 1)).items():
-                taken[what] += seconds
+        began = time.monotonic()
+        for number in range(1 + batches):
+            await asyncio.sleep(began + number * interval_seconds - time.monotonic())
+            spent = await send(1, 1)
+            if number:
+                taken = {what: seconds + spent[what] for what, seconds in taken.items()}
         return taken
 
     async def silence(self, events: int) -> dict[str, float]:

@@ -44,6 +44,7 @@ class NodeGauges:
     window_entries: int
     window_bytes: int
     dedupe_keys: int
+    dedupe_shortened: int
     revocations: int
     sockets_waiting: int
     ready: bool
@@ -187,6 +188,11 @@ class BridgeCollector(Collector):
             ("bridge_log_caught_up", "1 when this node sees the log as it is.", int(stats.log_caught_up)),
         ):
             yield GaugeMetricFamily(name, text, value=value)
+        yield CounterMetricFamily(
+            "bridge_dedupe_shortened",
+            "Generations of identities forgotten early, in all parts.",
+            value=now.dedupe_shortened,
+        )
         dead = GaugeMetricFamily("bridge_dead_letters_waiting", "Messages in the dead-letter queue.")
         if stats.dead_letters_waiting is not None:
             dead.add_metric((), stats.dead_letters_waiting)

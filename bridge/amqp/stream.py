@@ -51,7 +51,7 @@ SEGMENT_BYTES_MAX = 100_000_000  # Retention removes whole segments, so they bou
 # whole segments, so a hole that it leaves is larger.
 OWN_RECORDS_MAX = 3
 TAIL_PREFETCH = 1_000  # Messages; with BATCH_BYTES_MAX this bounds a reader's memory.
-TAIL_UNACKED_MAX = 100  # Messages of batches that are done; the broker stops at TAIL_PREFETCH.
+TAIL_UNACKED_MAX = 100  # Messages; acked once so many are done, long before the broker waits for that.
 TAKEN_AT_ONCE_MAX = 50
 FIRST_SECONDS_MAX = 10.0
 EMPTY_SECONDS = 0.5  # How long a stream that says it is empty is given to contradict itself.
@@ -208,13 +208,14 @@ class StreamLog:
                 unacked = 0
                 while batch := await source.read():
                     for at in range(0, len(batch), TAKEN_AT_ONCE_MAX):
-                        self._take(batch[at : at + TAKEN_AT_ONCE_MAX])
+                        taken = batch[at : at + TAKEN_AT_ONCE_MAX]
+                        self._take(taken)
+                        unacked += len(taken)
+                        if unacked >= TAIL_UNACKED_MAX:  # Of a stream an ack is only leave to send more.
+                            await source.ack(taken[-1])
+                            unacked = 0
                         if len(batch) > TAKEN_AT_ONCE_MAX:
                             await asyncio.sleep(0)  # Reading back takes long, and others want their turn.
-                    unacked += len(batch)
-                    if unacked >= TAIL_UNACKED_MAX:  # Of a stream an ack is only leave to send more.
-                        await source.ack(batch[-1])
-                        unacked = 0
 
     async def _become_current(self, channel: Channel, backoff: Backoff) -> None:
         await self.catch_up(publisher_on(channel), seconds_max=READ_BACK_SECONDS_MAX)

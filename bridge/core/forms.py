@@ -35,8 +35,7 @@ _TIME = Annotated[
         r"T([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{3}Z\Z"
     ),
 ]
-# Whose forms are remembered; for a name that nobody declares, one is asked for each time.
-CLASSES_MAX = 1_024
+FORMS_MAX = 1_024  # Remembered, by class and keys; a program has some fifty, and a long test run many more.
 _SINGLE = {"int": int, "float": float, "bool": bool}
 _SAYS_NOTHING = {"type", "metadata", "ref"}  # Keys of any schema that do not concern values.
 
@@ -98,7 +97,7 @@ class _UnknownError(Exception):
     """Something in a class of which it is not known what it means for a form."""
 
 
-@lru_cache(maxsize=CLASSES_MAX)
+@lru_cache(maxsize=FORMS_MAX)
 def form_reader_of(model: type[BaseEvent], keys: tuple[str, ...] = ()) -> FormReader | None:
     """Return what reads events of a class by its form, None if it has none.
 

@@ -19,10 +19,12 @@ from bridge.core.policy import Policy
 
 _OFFSET = attrgetter("offset")
 ENTRY_OVERHEAD_BYTES = 600  # An entry's objects beside its payload, as measured with tracemalloc.
-# Entries let go of for their age with each batch: after a pause all may be too old, and to free hundreds of
-# thousands takes as long as half a second.
+# Entries let go of for their age with each batch, beside as many as come: after a pause all may be too old,
+# and to free hundreds of thousands in one go takes half a second.
 AGED_AT_ONCE_MAX = 1_000
-GONE_MAX = 4_096  # Entries of a room that are gone and whose places are kept.
+GONE_MAX = (
+    4_096  # Entries of a room that are gone and keep their places: few, for all are taken out in one go.
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class WindowLimits:
     bytes_max: int
 
 
+# Stands where an entry was.
 _GONE = Logged(0, Entry(EventKey("", ""), (), Policy.MUST_DELIVER, "", 0.0, None, b""))
 
 
@@ -112,6 +115,7 @@ class Window:
     def append(self, batch: Iterable[Logged], now: float) -> None:
         """Take in newer entries, and let go of what is too old or too much. `now` in seconds."""
         trails = self._trails
+        before = len(self._entries)
         for logged in batch:
             entry = logged.entry
             self.head = logged.offset
@@ -122,15 +126,15 @@ class Window:
                 if trail is None:
                     trail = trails[room] = _Trail()
                 trail.entries.append(logged)
-        self.trim(now)
+        self.trim(now, len(self._entries) - before)
 
-    def trim(self, now: float) -> None:
-        """Let go of what is too much, and of what is too old: of AGED_AT_ONCE_MAX, the rest next time."""
+    def trim(self, now: float, came: int = 0) -> None:
+        """Let go of what is too much, and of what is too old as many as `came` and AGED_AT_ONCE_MAX more."""
         entries = self._entries
         while entries and self._bytes > self._limits.bytes_max:
             self._let_go()
         oldest_at = now - self._limits.seconds_max
-        for _ in range(AGED_AT_ONCE_MAX):
+        for _ in range(came + AGED_AT_ONCE_MAX):
             if not entries or entries[0][0] >= oldest_at:
                 break
             self._let_go()

@@ -98,17 +98,17 @@ def test_entries_past_their_age_are_let_go() -> None:
 
 
 def test_after_a_pause_it_lets_go_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has become too old in a pause goes with the next batches, so many entries with each."""
-    monkeypatch.setattr(window_module, "AGED_AT_ONCE_MAX", 3)
+    """What has become too old in a pause goes with the next batches, with each some more than come."""
+    monkeypatch.setattr(window_module, "AGED_AT_ONCE_MAX", 2)
     window = window_of(
-        *(logged(offset, "a") for offset in range(1, 6)), limits=WindowLimits(SECONDS_MAX, 10**9)
+        *(logged(offset, "a") for offset in range(1, 7)), limits=WindowLimits(SECONDS_MAX, 10**9)
     )
 
-    window.append([logged(6, "a")], SECONDS_MAX + 1)
-    assert (offsets(window, "a"), window.floor) == ([4, 5, 6], 3)
-
     window.append([logged(7, "a")], SECONDS_MAX + 1)
-    assert (offsets(window, "a"), window.floor) == ([6, 7], 5)
+    assert (offsets(window, "a"), window.floor) == ([4, 5, 6, 7], 3)
+
+    window.append([logged(8, "a")], SECONDS_MAX + 1)
+    assert (offsets(window, "a"), window.floor) == ([7, 8], 6)
 
 
 def test_what_is_let_go_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:

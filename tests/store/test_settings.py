@@ -84,7 +84,7 @@ def test_rules() -> None:
             "BRIDGE_USERS__QUERY": "SELECT 1",
             "BRIDGE_GRANTS__DEVICE__QUERY": "SELECT 2",
             "BRIDGE_INBOX__ENABLED": "true",
-            "BRIDGE_INGEST__DEDUPE_SECONDS": "30",
+            "BRIDGE_INGEST__DEDUPE_SECONDS": "90",
             "BRIDGE_DATABASE__ANSWERS_MAX": "7",
             "BRIDGE_DATABASE__OWN_SCHEMA": "other",
         }
@@ -98,7 +98,7 @@ def test_rules() -> None:
     assert rules.grants_queries == {"device": "SELECT 2"}
     assert rules.answers_max == 7
     assert rules.database.schema == "other"
-    assert rules.inbox.dedupe_seconds == 30.0
+    assert rules.inbox.dedupe_seconds == 90.0
     assert {"order.completed", "wallet.deposit_completed", "post.purchased"} <= rules.inbox.durable
     assert "quota.updated" not in rules.inbox.durable
 
