@@ -96,6 +96,7 @@ class Ingest:
     _storms: Storms[Settling] = field(init=False)
     _ceilings_set: bool = field(init=False)
     _unacked: deque[Settling] = field(init=False, default_factory=deque)
+    _read_at: float = field(init=False, default=float("-inf"))  # When something was read last.
 
     def __post_init__(self) -> None:
         """Begin in calm."""
@@ -105,7 +106,7 @@ class Ingest:
     async def run(self, source: Source, event_log: Appender, dead_letters: DeadLetters) -> None:
         """Work until the source stops. Raises what the source, the log or the dead letters raise."""
         try:
-            while (batch := await self._read(source)) is not None:
+            while (batch := await self._read(source, event_log.pace_seconds)) is not None:
                 if any(delivery.redelivered for delivery in batch):
                     # Whoever had it before us may have logged it, and may have been another node.
                     await event_log.catch_up()
@@ -116,8 +117,19 @@ class Ingest:
             self._unacked.clear()  # It will all be delivered again.
             self.once.release(held.entry.key for held in self._storms.forget_held())
 
-    async def _read(self, source: Source) -> Sequence[Delivery] | None:
-        """Return what waits; nothing if a storm wants attention first; None once the source has stopped."""
+    async def _read(self, source: Source, pace_seconds: float) -> Sequence[Delivery] | None:
+        """Return what waits; nothing if a storm wants attention first; None once the source has stopped.
+
+        Not sooner after the last time than the pace allows. The first after a pause waits for nothing.
+        """
+        if pace_seconds and (early_seconds := self._read_at + pace_seconds - self.clock()) > 0:
+            await asyncio.sleep(early_seconds)
+        try:
+            return await self._read_now(source)
+        finally:
+            self._read_at = self.clock()
+
+    async def _read_now(self, source: Source) -> Sequence[Delivery] | None:
         next_at = self._storms.next_at() if self._ceilings_set else None
         if next_at is None:
             return await source.read() or None

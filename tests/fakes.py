@@ -78,6 +78,8 @@ class FakeQueue:
 class FakeLog:
     """A log whose tail is read only when somebody wants to catch up. `failures` go before success."""
 
+    pace_seconds = 0.0
+
     def __init__(self, once: Once, *failures: Exception, stops: Stops | None = None) -> None:
         """Begin empty; `once` learns from the tail."""
         self._once = once

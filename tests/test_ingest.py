@@ -278,6 +278,31 @@ async def test_append_is_tried_for_so_long(monkeypatch: pytest.MonkeyPatch) -> N
     assert tried == [0.0, 12.0, 24.0, 36.0]  # The first one failed at 12.
 
 
+async def test_pace_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is read so long after the one before, or at once if that took longer or nothing came."""
+    now, waited = [1_000.0], []
+
+    async def sleep(seconds: float) -> None:
+        waited.append((now[0], seconds))
+        now[0] += seconds
+
+    class SlowLog(FakeLog):
+        pace_seconds = 4.0
+
+        async def append(self, entries: Sequence[Entry]) -> None:
+            await super().append(entries)
+            now[0] += takes.pop(0)
+
+    takes = [1.0, 4.0, 9.0, 3.0]
+    world = World(clock=lambda: now[0])
+    world.log = SlowLog(world.once)
+    monkeypatch.setattr("bridge.ingest.asyncio.sleep", sleep)
+
+    await world.consume(FakeQueue(*([delivery()] for _ in range(4))))
+
+    assert waited == [(1_001.0, 3.0), (1_020.0, 1.0)]
+
+
 async def test_append_fails_for_good() -> None:
     """An error that another try would not mend ends the work; nothing is acked or taken for logged."""
     world, batch = World(), [delivery()]

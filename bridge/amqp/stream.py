@@ -53,6 +53,7 @@ OWN_RECORDS_MAX = 3
 TAIL_PREFETCH = 1_000  # Messages; with BATCH_BYTES_MAX this bounds a reader's memory.
 TAIL_UNACKED_MAX = 100  # Messages; acked once so many are done, long before the broker waits for that.
 TAKEN_AT_ONCE_MAX = 50
+PACE_SECONDS = 0.004  # An append wakes this node twice more, the broker several times, and writes to disk.
 FIRST_SECONDS_MAX = 10.0
 EMPTY_SECONDS = 0.5  # How long a stream that says it is empty is given to contradict itself.
 CATCH_UP_SECONDS_MAX = 10.0
@@ -354,6 +355,8 @@ class StreamAppender:
     deliveries to another node only after it is gone: whoever gets them next finds in the log
     whatever was written here.
     """
+
+    pace_seconds = PACE_SECONDS
 
     def __init__(self, stream: StreamLog, source: StockSource) -> None:
         """The channel of `source` has confirms."""

@@ -22,7 +22,15 @@ class Reader(Protocol):
 
 
 class Appender(Protocol):
-    """Where ingest writes."""
+    """Where ingest writes.
+
+    `pace_seconds` is the least time between two batches, because each has a price of its own: what comes
+    meanwhile is appended with the next.
+    """
+
+    @property
+    def pace_seconds(self) -> float:
+        """Of the kind of log."""
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Add entries in order; return once the log has confirmed every one. Never waits for ever.
@@ -45,6 +53,8 @@ class MemoryLog:
 
     It lives as long as the process; a new process is a new epoch, which clients are told.
     """
+
+    pace_seconds = 0.0
 
     def __init__(self, *, epoch: str, reader: Reader) -> None:
         """Begin at offset 0, the birth of the log."""
