@@ -247,6 +247,21 @@ class TestClient:
 
         assert [number_in(text) for text in taken] == list(range(50))
 
+    def test_take_acks(self, rabbitmq: SharedBroker, prefix: Prefix) -> None:
+        """With a prefetch what was taken is acked, or no more would come."""
+        queue = f"{prefix}.bench"
+        prefix.queues.add(queue)
+        taken: list[bytes] = []
+        with Client(rabbitmq.url) as publishing, Client(rabbitmq.url) as consuming:
+            publishing.declare(queue)
+            publishing.fill(Events("", "series", 7, routing_key=queue).frames(range(50)))
+            consuming.consume(queue, prefetch=3)
+            while len(taken) < 50:
+                assert select.select([consuming.sock], [], [], SECONDS_MAX)[0], f"{len(taken)} came"
+                taken += consuming.take()
+
+        assert [number_in(text) for text in taken] == list(range(50))
+
     def test_broker_closes(self, rabbitmq: SharedBroker) -> None:
         """What the broker does not like is told with its words."""
         with Client(rabbitmq.url) as client, pytest.raises(BrokerError, match="404 NOT_FOUND"):

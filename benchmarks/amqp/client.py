@@ -122,7 +122,7 @@ class Client:
     def take(self) -> list[bytes]:
         """Read once what has come, without waiting; return the bodies of deliveries.
 
-        With a prefetch it acks them, which nothing that is `offer`ed on this connection may get between.
+        With a prefetch it acks them at once; so nothing may be `offer`ed on the same connection.
         """
         try:
             bodies = self._receive(socket.MSG_DONTWAIT)

@@ -22,9 +22,7 @@ ENTRY_OVERHEAD_BYTES = 600  # An entry's objects beside its payload, as measured
 # Entries let go of for their age with each batch, beside as many as come: after a pause all may be too old,
 # and to free hundreds of thousands in one go takes half a second.
 AGED_AT_ONCE_MAX = 1_000
-GONE_MAX = (
-    4_096  # Entries of a room that are gone and keep their places: few, for all are taken out in one go.
-)
+GONE_MAX = 4_096  # Entries of a room that are gone and keep their places until all are taken out in one go.
 
 
 @dataclass(frozen=True, slots=True)
