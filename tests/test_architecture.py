@@ -21,6 +21,8 @@ ARROWS: dict[str, set[str]] = {
     # part       what it may know of the bridge
     "core": set(),
     **{part: {"core"} for part in (*EDGES, *PIPELINE)},
+    **{part: {"core", "cancellation"} for part in ("amqp", "store")},
+    "cancellation": set(),
     "sections": {"core"},
     "settings": {"core", "sections"},
     "keyring": {"core", "settings", "auth"},

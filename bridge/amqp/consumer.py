@@ -10,11 +10,11 @@ import structlog
 
 from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
-from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.link import RETRYABLE, Connection, is_open, unless
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Topology
 from bridge.amqp.witness import Witness
+from bridge.cancellation import obey_cancellation
 from bridge.core.backoff import Backoff
 from bridge.core.catalogue import Domain
 from bridge.core.errors import cause_of

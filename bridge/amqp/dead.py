@@ -12,10 +12,10 @@ from typing import Any
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from bridge.amqp.channels import channel_on
-from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.properties import ANONYMOUS, HEADER_PREFIX
 from bridge.amqp.publisher import PASSED_ON, ROUTING_HEADERS, Publisher
 from bridge.amqp.topology import Names
+from bridge.cancellation import obey_cancellation
 
 ID_CHARACTERS = 12
 GET_SECONDS_MAX = 10.0

@@ -33,15 +33,3 @@ def honest() -> Iterator[None]:
         if type(exc) is not Exception:
             raise
         raise ConnectionLostError("the connection ended") from exc
-
-
-def obey_cancellation() -> None:
-    """Raise CancelledError if this task was cancelled and the cancellation has been lost on the way.
-
-    Nobody cancels a second time, and a task that works in turns would go on for ever. It is lost where an
-    answer comes at the same moment: `asyncio.wait_for` before Python 3.12, which aiormq waits with. Not for
-    tasks that have had a TaskGroup of their own: before 3.13 one can leave them counted as cancelled.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -25,6 +25,7 @@ from bridge.amqp.bulk import BulkConnection
 from bridge.amqp.faults import ConnectionLostError, SourceLostError, honest
 from bridge.amqp.publisher import PublishFailedError
 from bridge.amqp.topology import TopologyError
+from bridge.cancellation import obeying
 from bridge.core.backoff import Backoff
 from bridge.core.errors import LogUnavailableError, cause_of
 from bridge.core.health import Health
@@ -153,7 +154,7 @@ class Link:
         while not self._stopping.is_set():
             rest_seconds: float | None = None
             try:
-                await self._one_connection(backoff)
+                await obeying(self._one_connection(backoff))
             except* RETRYABLE as group:
                 rest_seconds = backoff.next()
                 self._note_trouble(first_reason(group), rest_seconds)

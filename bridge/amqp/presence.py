@@ -28,10 +28,11 @@ from aio_pika.abc import AbstractExchange
 
 from bridge.amqp.bulk import source_on
 from bridge.amqp.channels import channel_on
-from bridge.amqp.faults import SourceLostError, honest, obey_cancellation
+from bridge.amqp.faults import SourceLostError, honest
 from bridge.amqp.link import RETRYABLE, Channel, Connection, first_reason, is_open
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Names
+from bridge.cancellation import obey_cancellation, obeying
 from bridge.core.backoff import Backoff
 from bridge.core.health import Health
 from bridge.core.limits import TokenBucket
@@ -155,7 +156,7 @@ class Presence:
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while is_open(connection):  # Else the link makes a new one and calls again.
             try:
-                await self._attend(connection, backoff)
+                await obeying(self._attend(connection, backoff))
             except* RETRYABLE as group:
                 self._trouble = first_reason(group)
             except* Exception as group:  # noqa: BLE001 - whatever it is, the node goes on without

@@ -10,10 +10,10 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from bridge.amqp.channels import channel_on
 from bridge.amqp.consumer import DomainConsumer
-from bridge.amqp.faults import obey_cancellation
 from bridge.amqp.link import RETRYABLE, Channel, Connection
 from bridge.amqp.topology import Topology
 from bridge.amqp.witness import Finding, look
+from bridge.cancellation import obey_cancellation
 from bridge.core.errors import cause_of
 from bridge.core.health import Health
 from bridge.core.stats import Stats

@@ -31,6 +31,7 @@ from bridge.amqp.link import RETRYABLE, Channel, Connection, first_reason, is_op
 from bridge.amqp.publisher import Publish, PublishFailedError, RefusedByBrokerError, publisher_on
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import TopologyError
+from bridge.cancellation import obeying
 from bridge.core.backoff import Backoff
 from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, batches, decode_batch, encode_batch
 from bridge.core.delivery import Delivery
@@ -139,7 +140,7 @@ class StreamLog:
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while is_open(connection):  # Else the link makes a new one and calls again.
             try:
-                await self._attend(connection, backoff)
+                await obeying(self._attend(connection, backoff))
             except* RETRYABLE as group:
                 self._trouble = first_reason(group)
             finally:

@@ -16,6 +16,7 @@ import asyncio
 
 import structlog
 
+from bridge.cancellation import obeying
 from bridge.core.backoff import Backoff
 from bridge.core.errors import LogUnavailableError
 from bridge.core.feed import Feed
@@ -58,7 +59,7 @@ class Projector:
         while True:
             trouble = ""
             try:
-                trouble = await self._attend(feed, backoff)
+                trouble = await obeying(self._attend(feed, backoff))
             except* (*FAULTS, PositionMovedError, LogUnavailableError) as group:
                 trouble = reason(group)
             if trouble != self._trouble:

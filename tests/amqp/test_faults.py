@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import pytest
 
-from bridge.amqp.faults import ConnectionLostError, honest, obey_cancellation
+from bridge.amqp.faults import ConnectionLostError, honest
 
 
 @pytest.mark.parametrize("fault", [Exception(), asyncio.CancelledError()])
@@ -55,27 +54,3 @@ async def test_deadline_outside_passes() -> None:
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(work(), 0.01)
-
-
-async def test_a_cancellation_that_was_lost_is_obeyed() -> None:
-    """A task that has been cancelled, and has got an error or an answer instead, still ends."""
-    going_on = asyncio.Event()
-
-    async def work() -> None:
-        while True:
-            with contextlib.suppress(ConnectionLostError):
-                try:
-                    await asyncio.Event().wait()
-                except asyncio.CancelledError as exc:
-                    raise ConnectionLostError("at the same moment") from exc
-            obey_cancellation()
-            going_on.set()
-
-    obey_cancellation()  # Nothing happens to who was not cancelled.
-    working = asyncio.create_task(work())
-    await asyncio.wait([working], timeout=0)
-    working.cancel()
-    await asyncio.wait([working], timeout=5)
-
-    assert working.cancelled()
-    assert not going_on.is_set()
