@@ -25,7 +25,9 @@ from benchmarks.peers import Peer, node_peer, python_peer
 from benchmarks.peers.openings import OPENINGS, Dialogue, Opening, Step, UnexpectedError
 from benchmarks.peers.table import ENTRANTS
 from benchmarks.report import apart
+from benchmarks.servers.bridge import Subject
 from benchmarks.wire import FrameCounter, MarkCounter, agrees_to_deflate, client_frame, upgrade
+from bridge.app import Bridge
 
 RSV1 = 0x40  # Of the first byte (RFC 6455 section 5.2).
 
@@ -316,3 +318,17 @@ class TestMachine:
     def test_memory_is_summed_over_processes(self) -> None:
         """A server of two processes takes what both take."""
         assert resident_bytes_of([os.getpid()] * 2) == pytest.approx(2 * resident_bytes(), rel=0.1)
+
+
+async def test_paced_sending_is_counted_without_the_waiting() -> None:
+    """What each sending took is added up, but for the first, which comes before the pace is kept."""
+    spent = iter([100.0, 1.0, 2.0, 3.0])
+    subject = Subject(cast(Bridge, None), 0)
+
+    async def bare(batches: int, events: int) -> dict[str, float]:
+        assert (batches, events) == (1, 1)
+        return dict.fromkeys(("user", "system", "wall"), next(spent))
+
+    subject.bare = bare  # type: ignore[method-assign]
+
+    assert await subject.paced("bare", 3, 0.0) == {"user": 6.0, "system": 6.0, "wall": 6.0}

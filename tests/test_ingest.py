@@ -34,6 +34,7 @@ from bridge.fanout import Fanout
 from bridge.ingest import Ingest
 from bridge.ws.dialects.bridge_v1 import encode_event
 from consumers import domains
+from tests.eventually import eventually
 from tests.fakes import FakeDeadLetters, FakeLog, FakeQueue, FakeSocket, Stops
 
 NOW = 1_795_255_200.0
@@ -301,6 +302,27 @@ async def test_pace_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     await world.consume(FakeQueue(*([delivery()] for _ in range(4))))
 
     assert waited == [(1_001.0, 3.0), (1_020.0, 1.0)]
+
+
+async def test_cancelled_while_it_keeps_the_pace() -> None:
+    """A cancellation between two batches ends the work; the next batch has not been taken."""
+    world, batches = World(clock=lambda: 1_000.0), [[delivery()], [delivery()]]
+
+    class PacedLog(FakeLog):
+        pace_seconds = 3_600.0
+
+    world.log = PacedLog(world.once)
+    queue = FakeQueue(*batches)
+    working = asyncio.create_task(world.consume(queue))
+    await eventually(lambda: queue.acked == batches[0])
+    done, _ = await asyncio.wait([working], timeout=0)
+    assert not done
+    working.cancel()
+    await asyncio.wait([working], timeout=5)
+
+    assert working.cancelled()
+    assert world.logged == [key(batches[0][0])]
+    assert (queue.acked, queue.left) == (batches[0], batches[1])
 
 
 async def test_append_fails_for_good() -> None:

@@ -43,7 +43,7 @@ from bridge.core.event import (
     UserEvent,
     UtcTime,
 )
-from bridge.core.forms import form_reader_of
+from bridge.core.forms import FORMS_MAX, form_reader_of
 
 TIME = "2026-11-21T10:00:00.000Z"
 
@@ -344,3 +344,16 @@ def test_null_where_the_class_has_a_say() -> None:
     """A field that is null is read by the class, if it may ask whether it was given."""
     with pytest.raises(ValidationError, match="note"):
         event_of({"userId": "u", "timestamp": TIME, "number": "n", "note": None})
+
+
+def test_forms_are_remembered_up_to_a_limit() -> None:
+    """However many classes there have been, so many are remembered; a forgotten one is derived again."""
+    first = form_reader_of(Parcel)
+    for number in range(FORMS_MAX):
+        assert form_reader_of(Parcel, (f"none_{number}",)) is None
+
+    assert form_reader_of.cache_info().currsize == FORMS_MAX
+    again = form_reader_of(Parcel)
+    assert again is not None
+    assert again is not first
+    assert event_of({"userId": "u", "timestamp": TIME, "number": "n"}).targets() == ("parcel:n", "user:u")
