@@ -46,8 +46,8 @@ def write(path: Path, result: object) -> None:
 def show(out: Console, results: Mapping[str, Sequence[Figure]], facts: Mapping[str, str]) -> None:
     """Print the table, the facts, and which bars were missed."""
     table = Table(title="min – median – max", title_justify="left", show_lines=False)
-    for heading in ("case", "figure", "unit", "measured", "against", "limit", "ratio", "bar", ""):
-        table.add_column(heading, no_wrap=heading in {"measured", "limit", "ratio"})
+    for heading in ("case", "figure", "unit", "measured", "against", "its value", "ratio", "bar", ""):
+        table.add_column(heading, no_wrap=heading in {"measured", "its value", "ratio"})
     for case, figures in results.items():
         for figure in figures:
             table.add_row(case if figure is figures[0] else "", *_cells(figure))
@@ -60,10 +60,7 @@ def show(out: Console, results: Mapping[str, Sequence[Figure]], facts: Mapping[s
     for figure in missed:
         shown = _number(figure.judged.middle) if figure.judged else "nothing"
         against = f" against {figure.limit.name}" if figure.limit else ""
-        excess = "" if figure.failed else ", within the noise of this run"
-        out.print(
-            f"[bold red]MISSED[/bold red] {figure.name}{against}: {shown}, the bar is {figure.bar}{excess}"
-        )
+        out.print(f"{_verdict(figure)}: {figure.name}{against}: {shown}, the bar is {figure.bar}")
 
 
 def show_apart(out: Console, results: Mapping[str, Sequence[Figure]]) -> None:
@@ -99,7 +96,6 @@ def show_notes(out: Console, notes: Mapping[str, Sequence[str]]) -> None:
 
 
 def _cells(figure: Figure) -> list[str]:
-    verdict = {True: "[green]reached[/green]", False: "[bold red]MISSED[/bold red]", None: ""}[figure.reached]
     return [
         figure.name,
         figure.unit,
@@ -108,8 +104,16 @@ def _cells(figure: Figure) -> list[str]:
         _spread(figure.limit.value) if figure.limit else "",
         _spread(figure.ratio) + "×" if figure.ratio else "",
         str(figure.bar) if figure.bar else "",
-        verdict,
+        _verdict(figure),
     ]
+
+
+def _verdict(figure: Figure) -> str:
+    if figure.bar is None:
+        return ""
+    if figure.reached:
+        return "[green]reached[/green]"
+    return "[bold red]MISSED[/bold red]" if figure.failed else "[yellow]missed, within the noise[/yellow]"
 
 
 def _spread(spread: Spread) -> str:

@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 from hypothesis import given, strategies as st
+from rich.console import Console
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
 
@@ -24,7 +25,7 @@ from benchmarks.machine import ProcessGoneError, cpu_of, resident_bytes, residen
 from benchmarks.peers import Peer, node_peer, python_peer
 from benchmarks.peers.openings import OPENINGS, Dialogue, Opening, Step, UnexpectedError
 from benchmarks.peers.table import ENTRANTS
-from benchmarks.report import apart
+from benchmarks.report import apart, show
 from benchmarks.servers.bridge import Subject
 from benchmarks.wire import FrameCounter, MarkCounter, agrees_to_deflate, client_frame, upgrade
 from bridge.app import Bridge
@@ -318,6 +319,27 @@ class TestMachine:
     def test_memory_is_summed_over_processes(self) -> None:
         """A server of two processes takes what both take."""
         assert resident_bytes_of([os.getpid()] * 2) == pytest.approx(2 * resident_bytes(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "verdict"),
+    [
+        ([1.0, 1.1, 1.1, 1.3], "reached"),
+        ([1.0, 1.1, 1.2, 1.3], "missed, within the noise"),
+        ([1.1, 1.2, 1.2, 1.3], "MISSED"),
+    ],
+)
+def test_the_table_tells_a_miss_from_noise(rounds: list[float], verdict: str) -> None:
+    """A bar is missed plainly, or by no more than the rounds differ; both are told below the table, too."""
+    out = Console(record=True, width=200)
+    figure = Figure("fan-out", "µs", Spread.of(rounds), bar=Bar(1.12, "value"))
+
+    show(out, {"fanout": [figure]}, {})
+
+    text = out.export_text()
+    row = next(line for line in text.splitlines() if line.startswith("│ fanout"))
+    assert row.split("│")[-2].strip() == verdict
+    assert (f"{verdict}: fan-out" in text) == (verdict != "reached")
 
 
 async def test_paced_sending_is_counted_without_the_waiting() -> None:

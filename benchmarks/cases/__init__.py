@@ -47,5 +47,5 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "handshake-users": handshake_users.run,
 }
 
-# Short ones whose bars need no peer and no broker: `make bench-check`.
-GUARDED = ("fanout", "compression", "growth", "memory")
+# Those that `make bench-check` plays, in short and without peers that have to be installed.
+GUARDED = ("fanout", "compression", "growth", "memory", "ingest")
