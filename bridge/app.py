@@ -68,10 +68,14 @@ def catalogue_of(settings: Settings) -> Catalogue:
     """Build the catalogue: the built-in domains, those of the settings, and the one that catches the rest.
 
     Raises:
-        SettingsError: two domains claim one name, or a rule names no domain.
+        SettingsError: two domains claim one name, a rule names no domain, or a file declares none.
     """
+    try:
+        built_in = built_in_domains()
+    except ValueError as exc:
+        raise SettingsError([f"domain: {exc}"]) from exc
     unrouted = Domain(UNROUTED, "anybody", topics=(), unknown=settings.ingest.unrouted, catches_unrouted=True)
-    domains = [*built_in_domains(), *map(build, settings.domain), unrouted]
+    domains = [*built_in, *map(build, settings.domain), unrouted]
     known = {domain.name for domain in domains}
     problems = [
         f"ingest.unknown.{name}: there is no domain {name}; there are {', '.join(sorted(known))}"

@@ -26,5 +26,24 @@ NAMES = (
 
 
 def domains() -> list[Domain]:
-    """Return the built-in domains, one from each file."""
-    return [import_module(f"consumers.{name}").DOMAIN for name in NAMES]
+    """Return the built-in domains, one from each file.
+
+    Raises:
+        ValueError: there is no such file, or it declares no domain.
+    """
+    return [_domain(name) for name in NAMES]
+
+
+def _domain(name: str) -> Domain:
+    """Return the domain of a file."""
+    path = f"consumers.{name}"
+    try:
+        module = import_module(path)
+    except ModuleNotFoundError as exc:
+        if exc.name != path:
+            raise  # It is there, and imports something that is not.
+        raise ValueError(f"NAMES in consumers/__init__.py lists {name!r}, and there is no {name}.py") from exc
+    domain: Domain | None = getattr(module, "DOMAIN", None)
+    if domain is None:
+        raise ValueError(f"{name}.py in consumers declares no DOMAIN")
+    return domain

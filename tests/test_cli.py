@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import aio_pika
 import pytest
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner, Result
@@ -26,6 +27,7 @@ from bridge.core.errors import Reason, Refused
 from bridge.core.health import Health
 from bridge.keyring import token_rules_of
 from bridge.settings import Settings, load
+from consumers.quota import QuotaUpdated
 from devel.ports import free_ports
 from tests.amqp.bus import Bus, proxied
 from tests.commands import bridge, environment, started
@@ -151,6 +153,36 @@ async def test_check_finds_a_bridge_unwell(typed: CliRunner, monkeypatch: pytest
     assert "→ look for /readyz in docs/troubleshooting.md\n" in output
 
 
+def test_check_finds_an_example_that_is_no_event(typed: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event class whose example it would refuse itself is named, with what is wrong with it."""
+    monkeypatch.setattr(QuotaUpdated, "EXAMPLE", {"quotaId": "q1", "limits": 7, "usage": {}})
+
+    output = run(typed, "check", status=1).output
+
+    assert [part for part, well in parts(output).items() if not well] == ["examples"]
+    assert "EXAMPLE of quota.updated version 1: limits " in output
+    assert "→ correct the example" in output
+
+
+async def test_check_finds_a_queue_that_nobody_reads(typed: CliRunner, settings: Settings) -> None:
+    """Where other domains are consumed, one that is not is named; where none is, no bridge is running."""
+    await _declare(settings)
+    output = (await asyncio.to_thread(run, typed, "check")).output
+    assert parts(output)["consumers"] is True
+
+    async with await aio_pika.connect(settings.amqp.url.get_secret_value()) as connection:
+        channel = await connection.channel()
+        for domain in catalogue_of(settings).domains.values():
+            if domain.name != "quota":
+                queue = await channel.get_queue(f"{settings.amqp.prefix}.{domain.name}")
+                await queue.consume(_leave)
+        output = (await asyncio.to_thread(run, typed, "check", status=1)).output
+
+    unread = [line for line in output.splitlines() if line.startswith("✗ consumers")]
+    assert unread == [f"✗ consumers {settings.amqp.prefix}.quota: 0 attached, 0 waiting"]
+    assert "→ restart the bridge if it knows this domain" in output
+
+
 @pytest.mark.parametrize("queue", ["quota", "log"])
 def test_check_finds_a_conflict(
     queue: str, typed: CliRunner, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -264,6 +296,29 @@ async def test_publish_puts_an_event_on_the_bus(
     message = await bus.take("quota")
     assert message.message_id == "m7"
     assert json.loads(message.body) == EVENT | {"userId": "u7"}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"note": "x"}, ["warning: note is not declared for quota.updated and will not leave the bridge"]),
+        ({"quota_id": "q"}, ["quota_id is not declared", "write quotaId"]),
+        ({"note": None}, []),
+        ({}, []),
+    ],
+    ids=str,
+)
+def test_publish_warns_of_fields_that_will_not_leave(
+    data: Mapping[str, object], says: list[str], typed: CliRunner, settings: Settings
+) -> None:
+    """An event with a field that is not declared is published, with a warning as of `lint`."""
+    asyncio.run(_declare(settings))
+
+    result = run(typed, "publish", "quota.updated", json.dumps({**EVENT, **data}), "--user", "u1")
+
+    assert "published quota.updated" in result.output
+    assert all(words in result.output for words in says)
+    assert ("warning" in result.output) == bool(says)
 
 
 def test_every_example_can_be_published(typed: CliRunner, settings: Settings) -> None:
@@ -512,3 +567,7 @@ async def _waiting(settings: Settings) -> dict[str, int]:
     async with await connect(settings.amqp.url.get_secret_value(), "test") as connection:
         bus = Bus(connection, await connection.channel(), topology.names)
         return {domain.name: await bus.waiting(domain.name) for domain in topology.domains}
+
+
+async def _leave(_: object) -> None:
+    """Take a message and do nothing with it."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jiter
@@ -12,6 +16,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
+import consumers
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.complaint import complaint
 from bridge.core.event import BaseEvent
@@ -573,3 +578,29 @@ def test_amounts_are_as_long_as_they_look(written: str, leaves: str | None) -> N
             model.model_validate(payload)
     else:
         assert f'"amount":{leaves}' in model.model_validate(payload).model_dump_json(by_alias=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("quota", "nothing"), "lists 'nothing', and there is no nothing.py"),
+        (("hidden",), "hidden.py in consumers declares no DOMAIN"),
+    ],
+)
+def test_a_name_without_a_domain(names: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name of no file, or of one without a domain, is told as what it is."""
+    monkeypatch.setattr(consumers, "NAMES", names)
+    monkeypatch.setitem(sys.modules, "consumers.hidden", ModuleType("consumers.hidden"))
+
+    with pytest.raises(ValueError, match=re.escape(says)):
+        domains()
+
+
+def test_a_file_that_imports_what_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a domain's file lacks itself is told as Python tells it."""
+    (tmp_path / "broken.py").write_text("import no_such_module\n")
+    monkeypatch.setattr(consumers, "NAMES", ("broken",))
+    monkeypatch.setattr(consumers, "__path__", [str(tmp_path)])
+
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        domains()

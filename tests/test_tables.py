@@ -391,7 +391,7 @@ def test_mistake_in_an_event(changes: dict[str, object], message: str) -> None:
         ),
         (
             a_domain(an_event(aliases=["goal"]), an_event(version=2, aliases=["goal"])),
-            "domain 'match': alias 'goal' of match.scored is declared twice; remove one of the two",
+            "domain 'match': alias 'goal' is declared twice, for match.scored version 1 and match.scored ver",
         ),
     ],
 )

@@ -21,7 +21,9 @@ from bridge.auth.readers import KeysUnreadableError
 from bridge.auth.tokens import TokenRules, TokenVerifier, make_token
 from bridge.ceilings import ceilings_of
 from bridge.cli.common import console, visible
+from bridge.core.catalogue import Catalogue
 from bridge.core.errors import TokenRejected, cause_of
+from bridge.core.examples import wrong
 from bridge.core.health import Health
 from bridge.keyring import sources_of, token_rules_of
 from bridge.retention import retention_of
@@ -69,6 +71,7 @@ def check() -> None:
         )
     )
     findings = [
+        *_examples(catalogue, settings.ingest.body_bytes_max),
         Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate"),
         *_keys(rules),
         *asyncio.run(_published_keys(settings.auth)),
@@ -87,6 +90,13 @@ def _show(finding: Finding) -> None:
     console.print(f"{mark} [bold]{finding.part:9}[/bold] {escape(finding.detail)}", soft_wrap=True)
     if finding.remedy:
         console.print(f"            → {escape(finding.remedy)}", soft_wrap=True)
+
+
+def _examples(catalogue: Catalogue, body_bytes_max: int) -> Iterator[Finding]:
+    """Tell which examples of event types are no events: documents show them, and publishers copy them."""
+    for event_type, refused in wrong(catalogue, body_bytes_max=body_bytes_max):
+        detail = f"EXAMPLE of {event_type.name} version {event_type.version}: {refused.message}"
+        yield Finding("examples", visible(detail), "correct the example in the event class, or the class")
 
 
 def _keys(rules: TokenRules) -> Iterator[Finding]:
@@ -209,12 +219,15 @@ async def _broker(settings: Settings) -> list[Finding]:
 
 async def _queues(channel: Channel, topology: Topology) -> list[Finding]:
     """Tell who consumes each domain's queue, and what waits in it, and among the dead letters."""
+    names = [topology.names.queue(domain) for domain in topology.domains]
+    queues = {name: (await channel.declare_queue(name, passive=True)).declaration_result for name in names}
+    is_served = any(queue.consumer_count for queue in queues.values())
     findings: list[Finding] = []
-    for domain in topology.domains:
-        name = topology.names.queue(domain)
-        queue = (await channel.declare_queue(name, passive=True)).declaration_result
+    for name, queue in queues.items():
         detail = f"{name}: {queue.consumer_count} attached, {queue.message_count} waiting"
-        findings.append(Finding("consumers", detail))
+        # As long as no bridge is running that is so for all, and nobody is wrong.
+        remedy = "restart the bridge if it knows this domain; its /readyz says more" if is_served else ""
+        findings.append(Finding("consumers", detail, "" if queue.consumer_count else remedy))
     name = topology.names.dead
     dead = (await channel.declare_queue(name, passive=True)).declaration_result
     return [*findings, Finding("dead", f"{name}: {dead.message_count} dead letters")]

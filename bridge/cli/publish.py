@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from bridge.core.delivery import Delivery
 from bridge.core.errors import Refused
 from bridge.core.examples import published
 from bridge.core.explain import find_type
+from bridge.core.lint import UNDECLARED, Finding, Linter
 from bridge.core.times import iso_utc
 from bridge.settings import Settings
 
@@ -57,11 +59,26 @@ def publish(
         fail(f"The bridge would refuse this: {verdict.refused.message}. Publish it anyway with --force.")
     run(send(settings, delivery))
     console.print(f"published {event_type}, message_id {delivery.message_id}", markup=False, soft_wrap=True)
+    for finding in _undeclared(catalogue, delivery, settings):
+        errors.print(f"  warning: {finding.message}; {finding.remedy}", markup=False, soft_wrap=True)
     for entry in verdict.entries:
         rooms = ", ".join(entry.targets) or "no room"
         console.print(f"  {entry.key.event_type} → {rooms}", markup=False, soft_wrap=True)
     if verdict.refused is not None:
         errors.print(f"  it will be dead-lettered: {verdict.refused.message}", markup=False, soft_wrap=True)
+
+
+def _undeclared(catalogue: Catalogue, delivery: Delivery, settings: Settings) -> Iterator[Finding]:
+    """Yield what `lint` would say of fields that will not leave the bridge."""
+    body_bytes_max = settings.ingest.body_bytes_max
+    linter = Linter(
+        catalogue,
+        lambda one: judge(catalogue, one, body_bytes_max=body_bytes_max),
+        body_bytes_max=body_bytes_max,
+        routing_key=delivery.routing_key,
+    )
+    found = linter.lint(delivery.body.decode(), by_line=False).findings
+    return (finding for finding in found if finding.reason == UNDECLARED)
 
 
 def _example(catalogue: Catalogue, event_type: str, now: datetime) -> dict[str, Any]:

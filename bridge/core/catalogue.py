@@ -148,7 +148,8 @@ class Catalogue:
 
     def _add(self, domain: Domain) -> None:
         if domain.name in self.domains:
-            raise ValueError(f"domain {domain.name!r} is declared twice")
+            others = " and ".join(repr(one.publisher) for one in (self.domains[domain.name], domain))
+            raise ValueError(f"domain {domain.name!r} is declared twice, for the publishers {others}")
         self.domains[domain.name] = domain
         for event_type in domain.event_types:
             owner = self._domain_of.setdefault(event_type.name, domain.name)
@@ -156,13 +157,20 @@ class Catalogue:
                 raise ValueError(f"{event_type.name} is declared by the domains {owner} and {domain.name}")
             versions = self._versions.setdefault(event_type.name, {})
             if event_type.version in versions:
-                raise ValueError(f"{event_type.name} version {event_type.version} is declared twice")
+                places = _places(versions[event_type.version], event_type)
+                raise ValueError(f"{_versioned(event_type)} is declared twice{places}")
             versions[event_type.version] = event_type
-            if self._by_class.setdefault(event_type.model, event_type) is not event_type:
-                raise ValueError(f"{event_type.name} is declared by a class that declares another event type")
+            other = self._by_class.setdefault(event_type.model, event_type)
+            if other is not event_type:
+                raise ValueError(
+                    f"{event_type.name} is declared by a class that declares {other.name}, too: "
+                    f"{_place(other)}"
+                )
             for alias in event_type.aliases:
-                if self._by_key.setdefault(alias, event_type) is not event_type:
-                    raise ValueError(f"alias {alias!r} of {event_type.name} is declared twice")
+                other = self._by_key.setdefault(alias, event_type)
+                if other is not event_type:
+                    both = f"{_versioned(other)} and {_versioned(event_type)}"
+                    raise ValueError(f"alias {alias!r} is declared twice, for {both}")
             namesake = self._by_key.get(event_type.name, event_type)
             if namesake.name != event_type.name:
                 raise ValueError(f"{event_type.name} is also an alias of {namesake.name}")
@@ -260,6 +268,20 @@ class Catalogue:
         if fixed in self._by_key:
             return f"{advice}; publish it as {fixed!r}"
         return advice
+
+
+def _versioned(event_type: EventType) -> str:
+    return f"{event_type.name} version {event_type.version}"
+
+
+def _place(event_type: EventType) -> str:
+    return f"{event_type.model.__module__}.{event_type.model.__qualname__}"
+
+
+def _places(one: EventType, other: EventType) -> str:
+    """Say which classes these are; nothing of those that the settings declare, which have the same name."""
+    places = (_place(one), _place(other))
+    return "" if len(set(places)) == 1 else f", by {places[0]} and by {places[1]}"
 
 
 def _holds_money(schema: object) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jiter
 
-from bridge.core.catalogue import EventType
+from bridge.core.by_hand import judge
+from bridge.core.catalogue import Catalogue, EventType
+from bridge.core.delivery import Delivery
+from bridge.core.errors import Refused
 from bridge.core.event import BaseEvent
 from bridge.core.intake import make_entry
 
@@ -16,6 +19,7 @@ USER = "u1"
 TIMESTAMP = "2026-11-21T10:00:00.000Z"
 EVENT_ID = "evt-1"
 OFFSET = 58
+_NEVER_LATE = 0.0  # The example's time of receipt.
 
 
 def published(event_type: EventType, **fields: object) -> dict[str, Any]:
@@ -34,6 +38,16 @@ def event_from(event_type: EventType, payload: Mapping[str, object]) -> BaseEven
 def sample(event_type: EventType) -> BaseEvent:
     """Return an event of this type made from its example, of a user even where none is needed."""
     return event_from(event_type, published(event_type, userId=USER))
+
+
+def wrong(catalogue: Catalogue, *, body_bytes_max: int) -> Iterator[tuple[EventType, Refused]]:
+    """Yield each event type whose example the bridge would refuse, and why it would."""
+    for event_type in catalogue.event_types:
+        body = json.dumps(published(event_type)).encode()
+        key = f"{event_type.name}:v{event_type.version}"
+        verdict = judge(catalogue, Delivery(key, body, _NEVER_LATE), body_bytes_max=body_bytes_max)
+        if verdict.refused is not None:
+            yield event_type, verdict.refused
 
 
 def frame(event_type: EventType) -> dict[str, Any] | None:
