@@ -59,7 +59,7 @@ from bridge.ws.address import Proxies
 from bridge.ws.connection import Connection as Socket
 from bridge.ws.desk import Sources
 from bridge.ws.server import SocketServer
-from consumers import domains as built_in_domains
+from consumers import NoDomainError, domains as built_in_domains
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ def catalogue_of(settings: Settings) -> Catalogue:
     """
     try:
         built_in = built_in_domains()
-    except ValueError as exc:
+    except NoDomainError as exc:
         raise SettingsError([f"domain: {exc}"]) from exc
     unrouted = Domain(UNROUTED, "anybody", topics=(), unknown=settings.ingest.unrouted, catches_unrouted=True)
     domains = [*built_in, *map(build, settings.domain), unrouted]
@@ -86,6 +86,12 @@ def catalogue_of(settings: Settings) -> Catalogue:
         f"domain {table.name}: the name is reserved; choose another"
         for table in settings.domain
         if table.name in RESERVED_NAMES
+    ]
+    files = {domain.name for domain in built_in}
+    problems += [
+        f"domain {table.name}: a file in consumers/ declares it already; choose another name"
+        for table in settings.domain
+        if table.name in files
     ]
     try:
         catalogue = Catalogue(

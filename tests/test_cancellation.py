@@ -9,18 +9,21 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.amqp.faults import ConnectionLostError
 from bridge.amqp.link import Connection, Link
 from bridge.amqp.presence import Presence
 from bridge.amqp.stream import Retention, StreamLog
 from bridge.amqp.topology import Names
-from bridge.cancellation import obey_cancellation, obeying
+from bridge.cancellation import obey_cancellation
+from bridge.core.errors import LogUnavailableError
 from bridge.core.inbox import InboxRules
 from bridge.core.stats import Stats
 from bridge.store.connecting import DatabaseRules
 from bridge.store.projector import Projector
 from tests.amqp.logs import Recorder
+from tests.eventually import eventually
 
 Run = Callable[[], Awaitable[None]]
 
@@ -30,15 +33,18 @@ CONNECTION = cast(Connection, SimpleNamespace(connected=OPEN))
 
 
 class Failing:
-    """Work with a group of tasks, of which one fails as soon as it is cancelled."""
+    """Work with a group of tasks, of which one fails as soon as it is cancelled; but only the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, fault: Exception) -> None:
         self.begun = asyncio.Event()
         self.times = 0
+        self._fault = fault
 
     async def work(self, *_: object) -> None:
         """Work until cancelled."""
         self.times += 1
+        if self.times > 1:
+            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._fail())
 
@@ -47,7 +53,7 @@ class Failing:
         try:
             await asyncio.Event().wait()
         finally:
-            raise ConnectionLostError("at the same moment")
+            raise self._fault
 
 
 async def test_a_cancellation_that_was_lost_is_obeyed() -> None:
@@ -72,20 +78,6 @@ async def test_a_cancellation_that_was_lost_is_obeyed() -> None:
 
     assert working.cancelled()
     assert not going_on.is_set()
-
-
-async def test_work_that_is_obeyed_passes_on_its_end() -> None:
-    """Without a cancellation the work's answer, or its failure, comes out as it is."""
-
-    async def answer() -> int:
-        return 7
-
-    async def fail() -> None:
-        raise ConnectionLostError("lost")
-
-    assert await obeying(answer()) == 7
-    with pytest.raises(ConnectionLostError):
-        await obeying(fail())
 
 
 def tail(failing: Failing) -> Run:
@@ -117,16 +109,75 @@ def projector(failing: Failing) -> Run:
     return lambda: filling.run(cast(Any, None))
 
 
-@pytest.mark.parametrize("make", [tail, presence, link, projector])
+async def end_of(work: Awaitable[None], failing: Failing) -> asyncio.Future[None]:
+    """Return some work that was cancelled once, and has ended or begun again; nothing of it is left."""
+    working = asyncio.ensure_future(work)
+    await failing.begun.wait()
+    working.cancel()
+    try:
+        await eventually(lambda: working.done() or failing.times > 1)
+        assert working.done(), "it has begun again"
+    finally:
+        working.cancel()
+        await asyncio.wait([working], timeout=5)
+    return working
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (tail, ConnectionLostError("at the same moment")),
+        (presence, ConnectionLostError("at the same moment")),
+        (link, ConnectionLostError("at the same moment")),
+        (projector, LogUnavailableError("at the same moment")),
+    ],
+)
 async def test_whoever_works_in_turns_ends_with_the_first_cancellation(
-    make: Callable[[Failing], Run],
+    make: Callable[[Failing], Run], fault: Exception
 ) -> None:
     """A group that fails while it is cancelled does not make its owner begin again."""
-    failing = Failing()
-    working = asyncio.ensure_future(make(failing)())
-    await failing.begun.wait()
+    failing = Failing(fault)
+
+    ended = await end_of(make(failing)(), failing)
+
+    assert ended.cancelled()
+    assert failing.times == 1
+
+
+@pytest.mark.parametrize("make", [tail, link, projector])
+async def test_a_fault_of_ours_is_not_lost(make: Callable[[Failing], Run]) -> None:
+    """What nobody expects to go wrong is raised, also when it happens while being cancelled."""
+    failing = Failing(ZeroDivisionError())
+
+    ended = await end_of(make(failing)(), failing)
+
+    assert isinstance(ended.exception(), ExceptionGroup)
+    assert failing.times == 1
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_trouble_with_the_connection() -> None:
+    """Where a library cancels what it was asked for, the link makes a new connection."""
+    kept = Link("amqp://nowhere/", "test", works=(), stats=(stats := Stats()))
+
+    async def given_up(_: object) -> None:
+        raise asyncio.CancelledError
+
+    kept._one_connection = given_up  # type: ignore[assignment,method-assign]
+    working = asyncio.create_task(kept.run())
+    await eventually(lambda: stats.reconnects > 0)
+    assert not working.done()
     working.cancel()
     await asyncio.wait([working], timeout=5)
 
     assert working.cancelled()
-    assert failing.times == 1
+
+
+async def test_a_fault_of_ours_that_the_node_outlives_is_logged() -> None:
+    """What must not end the node is logged, and the cancellation obeyed."""
+    failing = Failing(ZeroDivisionError())
+
+    with capture_logs() as logs:
+        ended = await end_of(presence(failing)(), failing)
+
+    assert ended.cancelled()
+    assert [entry["error"] for entry in logs if entry["event"] == "presence.failed"] == ["ZeroDivisionError"]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aio_pika
@@ -90,8 +91,8 @@ async def test_check_finds_all_well(variables: Mapping[str, str], tmp_path: Path
     finished = await bridge("check", variables=variables, folder=tmp_path)
 
     assert finished.status == 0
-    names = ("settings", "keys", "tls", "ports", "broker", "topology", "consumers", "dead", "database")
-    assert parts(finished.out) == dict.fromkeys(names, True)
+    names = "settings examples keys tls ports broker topology consumers dead database"
+    assert parts(finished.out) == dict.fromkeys(names.split(), True)
     assert finished.err == ""
 
 
@@ -153,14 +154,25 @@ async def test_check_finds_a_bridge_unwell(typed: CliRunner, monkeypatch: pytest
     assert "→ look for /readyz in docs/troubleshooting.md\n" in output
 
 
-def test_check_finds_an_example_that_is_no_event(typed: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [
+        ({"quotaId": "q1", "limits": 7, "usage": {}}, "limits "),
+        ({}, "none; "),
+        ({"quotaId": datetime(2026, 11, 21, tzinfo=UTC)}, "TypeError: Object of type datetime is not JSON"),
+    ],
+    ids=str,
+)
+def test_check_finds_an_example_that_is_no_event(
+    example: dict[str, object], says: str, typed: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event class whose example it would refuse itself is named, with what is wrong with it."""
-    monkeypatch.setattr(QuotaUpdated, "EXAMPLE", {"quotaId": "q1", "limits": 7, "usage": {}})
+    monkeypatch.setattr(QuotaUpdated, "EXAMPLE", example)
 
     output = run(typed, "check", status=1).output
 
     assert [part for part, well in parts(output).items() if not well] == ["examples"]
-    assert "EXAMPLE of quota.updated version 1: limits " in output
+    assert f"EXAMPLE of quota.updated version 1: {says}" in output
     assert "→ correct the example" in output
 
 
@@ -180,7 +192,7 @@ async def test_check_finds_a_queue_that_nobody_reads(typed: CliRunner, settings:
 
     unread = [line for line in output.splitlines() if line.startswith("✗ consumers")]
     assert unread == [f"✗ consumers {settings.amqp.prefix}.quota: 0 attached, 0 waiting"]
-    assert "→ restart the bridge if it knows this domain" in output
+    assert "→ see the bridge's /readyz" in output
 
 
 @pytest.mark.parametrize("queue", ["quota", "log"])
@@ -301,6 +313,7 @@ async def test_publish_puts_an_event_on_the_bus(
 @pytest.mark.parametrize(
     ("data", "says"),
     [
+        ({"\x1b]0;x\x07": "x"}, ["warning: \ufffd]0;x\ufffd is not declared"]),
         ({"note": "x"}, ["warning: note is not declared for quota.updated and will not leave the bridge"]),
         ({"quota_id": "q"}, ["quota_id is not declared", "write quotaId"]),
         ({"note": None}, []),

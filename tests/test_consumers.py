@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jiter
@@ -23,7 +22,7 @@ from bridge.core.event import BaseEvent
 from bridge.core.policy import Policy
 from bridge.core.revocation import ChangeKind
 from bridge.core.rooms import ROOM_ID_PATTERN, parse_room
-from consumers import domains
+from consumers import NAMES, NoDomainError, domains, unlisted
 
 CATALOGUE = Catalogue(domains())
 EVENT_TYPES = {event_type.name: event_type for event_type in CATALOGUE.event_types}
@@ -580,27 +579,79 @@ def test_amounts_are_as_long_as_they_look(written: str, leaves: str | None) -> N
         assert f'"amount":{leaves}' in model.model_validate(payload).model_dump_json(by_alias=True)
 
 
+HEAD = """\
+from bridge.core.catalogue import Domain
+from bridge.core.event import *
+from bridge.core.policy import *
+"""
+CLASS = 'DOMAIN = Domain("match", "score", topics=("match.#",))\n@DOMAIN.event("match.scored", {how})\n{rest}'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1", "consumers/match.py has no DOMAIN = Domain(…)"),
+        ("DOMAIN = 'match'", "consumers/match.py has no DOMAIN = Domain(…)"),
+        (
+            "import no_such_module",
+            "consumers/match.py:1: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
+        ("x = (\n", "consumers/match.py:1: SyntaxError: '(' was never closed"),
+        ("\nx = int('12 MB')", "consumers/match.py:2: invalid literal for int() with base 10: '12 MB'"),
+        (
+            HEAD + 'DOMAIN = Domain("match", "score", topics=("match.#"))',
+            "consumers/match.py:4: topics of the domain match is a text; write ('match.#',)",
+        ),
+        (
+            HEAD + CLASS.format(how="", rest="class Scored(UserEvent): ..."),
+            "match.py:5: TypeError: Domain.event() missing 1 required keyword-only argument: 'overflow'",
+        ),
+        (
+            HEAD
+            + CLASS.format(how="overflow=DROP_OLDEST, aliases=('a')", rest="class Scored(UserEvent): ..."),
+            "match.py:5: aliases of match.scored is a text; write ('a',)",
+        ),
+        (
+            HEAD
+            + CLASS.format(
+                how="overflow=DROP_OLDEST", rest="class Scored(UserEvent):\n    match_id: 'RomId'"
+            ),
+            "match.py:5: match.scored has a field of the type 'RomId', which is not defined",
+        ),
+    ],
+)
+def test_a_file_that_is_no_domain(
+    text: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A mistake in a file is told with its name, the line, and what is wrong there."""
+    (tmp_path / "match.py").write_text(text)
+    monkeypatch.setattr(consumers, "NAMES", ("match",))
+    monkeypatch.setattr(consumers, "__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "consumers.match", raising=False)
+
+    with pytest.raises(NoDomainError, match=re.escape(says)):
+        domains()
+    sys.modules.pop("consumers.match", None)
+
+
 @pytest.mark.parametrize(
     ("names", "says"),
     [
         (("quota", "nothing"), "lists 'nothing', and there is no nothing.py"),
-        (("hidden",), "hidden.py in consumers declares no DOMAIN"),
+        (("quota", "quota"), "lists 'quota' 2 times"),
     ],
 )
 def test_a_name_without_a_domain(names: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name of no file, or of one without a domain, is told as what it is."""
+    """A name of no file, or one that is there twice, is told as what it is."""
     monkeypatch.setattr(consumers, "NAMES", names)
-    monkeypatch.setitem(sys.modules, "consumers.hidden", ModuleType("consumers.hidden"))
 
-    with pytest.raises(ValueError, match=re.escape(says)):
+    with pytest.raises(NoDomainError, match=re.escape(says)):
         domains()
 
 
-def test_a_file_that_imports_what_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What a domain's file lacks itself is told as Python tells it."""
-    (tmp_path / "broken.py").write_text("import no_such_module\n")
-    monkeypatch.setattr(consumers, "NAMES", ("broken",))
-    monkeypatch.setattr(consumers, "__path__", [str(tmp_path)])
+def test_a_file_that_nobody_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A domain's file that is not in the list is known as that; all of ours are in it."""
+    assert unlisted() == []
 
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        domains()
+    monkeypatch.setattr(consumers, "NAMES", tuple(name for name in NAMES if name != "quota"))
+    assert unlisted() == ["quota"]

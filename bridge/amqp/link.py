@@ -25,7 +25,7 @@ from bridge.amqp.bulk import BulkConnection
 from bridge.amqp.faults import ConnectionLostError, SourceLostError, honest
 from bridge.amqp.publisher import PublishFailedError
 from bridge.amqp.topology import TopologyError
-from bridge.cancellation import obeying
+from bridge.cancellation import obey_cancellation
 from bridge.core.backoff import Backoff
 from bridge.core.errors import LogUnavailableError, cause_of
 from bridge.core.health import Health
@@ -154,10 +154,12 @@ class Link:
         while not self._stopping.is_set():
             rest_seconds: float | None = None
             try:
-                await obeying(self._one_connection(backoff))
+                with honest():
+                    await asyncio.create_task(self._one_connection(backoff))
             except* RETRYABLE as group:
                 rest_seconds = backoff.next()
                 self._note_trouble(first_reason(group), rest_seconds)
+            obey_cancellation()
             # Not in there: before Python 3.11.4 a cancellation would come out of it in an exception group.
             if rest_seconds is not None:
                 await unless(self._stopping, asyncio.sleep(rest_seconds))

@@ -32,7 +32,7 @@ from bridge.amqp.faults import SourceLostError, honest
 from bridge.amqp.link import RETRYABLE, Channel, Connection, first_reason, is_open
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import Names
-from bridge.cancellation import obey_cancellation, obeying
+from bridge.cancellation import obey_cancellation
 from bridge.core.backoff import Backoff
 from bridge.core.health import Health
 from bridge.core.limits import TokenBucket
@@ -156,13 +156,14 @@ class Presence:
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while is_open(connection):  # Else the link makes a new one and calls again.
             try:
-                await obeying(self._attend(connection, backoff))
+                await asyncio.create_task(self._attend(connection, backoff))
             except* RETRYABLE as group:
                 self._trouble = first_reason(group)
             except* Exception as group:  # noqa: BLE001 - whatever it is, the node goes on without
                 self._trouble = "a fault of ours, see the log"
                 for exc in group.exceptions:
                     log.error("presence.failed", error=type(exc).__name__, where=where(exc))  # noqa: TRY400 - it may quote
+            obey_cancellation()
             if is_open(connection):
                 self._tell_trouble()
                 await asyncio.sleep(backoff.next())

@@ -19,6 +19,7 @@ from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from bridge.amqp.faults import SourceLostError
 from bridge.amqp.properties import ANONYMOUS
 from bridge.amqp.publisher import PASSED_ON, publish_confirmed
+from bridge.cancellation import obey_cancellation
 from bridge.core.delivery import Delivery
 
 _OTHERS = tuple((name, "message_type" if name == "type" else name) for name in PASSED_ON)  # And aiormq's.
@@ -65,6 +66,7 @@ class StockSource:
         underlay.closing.add_done_callback(self._closed)
         self._prepare(underlay)
         await underlay.basic_consume(self._queue_name, self._collect, arguments=self._arguments)
+        obey_cancellation()  # Lost, perhaps, with one of the answers so far; what follows waits without end.
 
     async def read(self) -> Sequence[Delivery]:
         """Return the waiting deliveries, at least one; none at all once stopped.

@@ -31,7 +31,7 @@ from bridge.amqp.link import RETRYABLE, Channel, Connection, first_reason, is_op
 from bridge.amqp.publisher import Publish, PublishFailedError, RefusedByBrokerError, publisher_on
 from bridge.amqp.source import StockSource
 from bridge.amqp.topology import TopologyError
-from bridge.cancellation import obeying
+from bridge.cancellation import obey_cancellation
 from bridge.core.backoff import Backoff
 from bridge.core.codec import BATCH_ENTRIES_MAX, DamagedError, batches, decode_batch, encode_batch
 from bridge.core.delivery import Delivery
@@ -140,12 +140,13 @@ class StreamLog:
         backoff = Backoff(seconds_first=BACKOFF_SECONDS_FIRST, seconds_max=BACKOFF_SECONDS_MAX)
         while is_open(connection):  # Else the link makes a new one and calls again.
             try:
-                await obeying(self._attend(connection, backoff))
+                await asyncio.create_task(self._attend(connection, backoff))
             except* RETRYABLE as group:
                 self._trouble = first_reason(group)
             finally:
                 self._caught_up.clear()
                 self._stats.log_caught_up = False
+            obey_cancellation()
             wait_seconds = backoff.next()
             log.warning(
                 "log.tail_lost",
@@ -171,6 +172,7 @@ class StreamLog:
         try:
             async with asyncio.timeout(seconds_max):
                 await self.mark(publish, self._epoch, name)
+                obey_cancellation()
                 await seen
         except (TimeoutError, PublishFailedError) as exc:
             raise LogUnavailableError("the tail of the log did not come up to date in time") from exc

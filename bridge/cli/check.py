@@ -33,6 +33,7 @@ from bridge.storage import store_rules_of
 from bridge.store.checking import check_database
 from bridge.store.store import StoreRules
 from bridge.tracing import require_packages
+from consumers import unlisted
 
 NAMES_SHOWN_MAX = 5
 
@@ -71,7 +72,8 @@ def check() -> None:
         )
     )
     findings = [
-        *_examples(catalogue, settings.ingest.body_bytes_max),
+        *_unlisted(),
+        *_examples(catalogue),
         Finding("tls", "on" if tls else "off: put a proxy with TLS in front, or set ws.tls_certificate"),
         *_keys(rules),
         *asyncio.run(_published_keys(settings.auth)),
@@ -92,11 +94,21 @@ def _show(finding: Finding) -> None:
         console.print(f"            → {escape(finding.remedy)}", soft_wrap=True)
 
 
-def _examples(catalogue: Catalogue, body_bytes_max: int) -> Iterator[Finding]:
+def _unlisted() -> Iterator[Finding]:
+    for name in unlisted():
+        detail = f"consumers/{name}.py is not in NAMES: it is not read"
+        remedy = "add it to NAMES in consumers/__init__.py, or begin its name with _"
+        yield Finding("settings", detail, remedy)
+
+
+def _examples(catalogue: Catalogue) -> Iterator[Finding]:
     """Tell which examples of event types are no events: documents show them, and publishers copy them."""
-    for event_type, refused in wrong(catalogue, body_bytes_max=body_bytes_max):
-        detail = f"EXAMPLE of {event_type.name} version {event_type.version}: {refused.message}"
+    problems = list(wrong(catalogue))
+    for event_type, problem in problems:
+        detail = f"EXAMPLE of {event_type.name} version {event_type.version}: {problem}"
         yield Finding("examples", visible(detail), "correct the example in the event class, or the class")
+    if not problems:
+        yield Finding("examples", "each event type has one that is an event of it")
 
 
 def _keys(rules: TokenRules) -> Iterator[Finding]:
@@ -226,8 +238,9 @@ async def _queues(channel: Channel, topology: Topology) -> list[Finding]:
     for name, queue in queues.items():
         detail = f"{name}: {queue.consumer_count} attached, {queue.message_count} waiting"
         # As long as no bridge is running that is so for all, and nobody is wrong.
-        remedy = "restart the bridge if it knows this domain; its /readyz says more" if is_served else ""
-        findings.append(Finding("consumers", detail, "" if queue.consumer_count else remedy))
+        remedy = "see the bridge's /readyz; restart it if this domain was added since it was started"
+        is_left_out = is_served and not queue.consumer_count
+        findings.append(Finding("consumers", detail, remedy if is_left_out else ""))
     name = topology.names.dead
     dead = (await channel.declare_queue(name, passive=True)).declaration_result
     return [*findings, Finding("dead", f"{name}: {dead.message_count} dead letters")]

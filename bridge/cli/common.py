@@ -62,7 +62,7 @@ def visible(text: str) -> str:
 
 def fail(message: str) -> NoReturn:
     """Print what went wrong and exit with status 1."""
-    errors.print(message, style="red", markup=False, soft_wrap=True)
+    errors.print(visible(message), style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import typer
 
-from bridge.cli.common import bus, catalogue_or_exit, console, errors, fail, run, settings_or_exit
+from bridge.cli.common import bus, catalogue_or_exit, console, errors, fail, run, settings_or_exit, visible
 from bridge.core.by_hand import event_by_hand, judge
 from bridge.core.catalogue import Catalogue
 from bridge.core.delivery import Delivery
@@ -55,17 +55,19 @@ def publish(
     except ValueError as exc:
         fail(str(exc))
     verdict = judge(catalogue, delivery, body_bytes_max=settings.ingest.body_bytes_max)
+    for finding in _undeclared(catalogue, delivery, settings):
+        errors.print(visible(f"warning: {finding.message}; {finding.remedy}"), markup=False, soft_wrap=True)
     if verdict.refused is not None and not force:
         fail(f"The bridge would refuse this: {verdict.refused.message}. Publish it anyway with --force.")
     run(send(settings, delivery))
-    console.print(f"published {event_type}, message_id {delivery.message_id}", markup=False, soft_wrap=True)
-    for finding in _undeclared(catalogue, delivery, settings):
-        errors.print(f"  warning: {finding.message}; {finding.remedy}", markup=False, soft_wrap=True)
+    said = visible(f"published {event_type}, message_id {delivery.message_id}")
+    console.print(said, markup=False, soft_wrap=True)
     for entry in verdict.entries:
         rooms = ", ".join(entry.targets) or "no room"
-        console.print(f"  {entry.key.event_type} → {rooms}", markup=False, soft_wrap=True)
+        console.print(visible(f"  {entry.key.event_type} → {rooms}"), markup=False, soft_wrap=True)
     if verdict.refused is not None:
-        errors.print(f"  it will be dead-lettered: {verdict.refused.message}", markup=False, soft_wrap=True)
+        said = visible(f"  it will be dead-lettered: {verdict.refused.message}")
+        errors.print(said, markup=False, soft_wrap=True)
 
 
 def _undeclared(catalogue: Catalogue, delivery: Delivery, settings: Settings) -> Iterator[Finding]:

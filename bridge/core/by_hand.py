@@ -23,13 +23,24 @@ def event_by_hand(
     """Return an event; one without a timestamp happens now. `now` is in UTC.
 
     Raises:
-        ValueError: AMQP does not allow a text of this length.
+        ValueError: AMQP does not allow such a text.
     """
     for what, text in (("the event type", event_type), ("the message id", message_id)):
-        if len(text.encode(errors="replace")) > SHORT_BYTES_MAX:
+        if not is_text(text):
+            raise ValueError(f"{what} is not UTF-8")
+        if len(text.encode()) > SHORT_BYTES_MAX:
             raise ValueError(f"{what} is longer than {SHORT_BYTES_MAX} bytes, which AMQP does not allow")
     body = json.dumps({"timestamp": iso_utc(now), **payload}).encode()
     return Delivery(event_type, body, received_at=now.timestamp(), message_id=message_id)
+
+
+def is_text(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: an argument of other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def disconnection(

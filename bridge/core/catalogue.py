@@ -8,6 +8,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import TypeVar
 
+from pydantic.errors import PydanticUndefinedAnnotation
+
 from bridge.core.errors import Reason, Refused
 from bridge.core.event import BaseEvent
 from bridge.core.forms import FormReader, form_reader_of
@@ -57,6 +59,9 @@ class EventType:
         """Raise ValueError for a declaration that could not work."""
         if not is_name(self.name):
             raise ValueError(f"event type {self.name!r} is not of the form entity.action in lower case")
+        _require_complete(self.name, self.model)
+        for what, names in (("aliases", self.aliases), ("once_by", self.once_by)):
+            _require_tuple(f"{what} of {self.name}", names)
         if self.version < 1:
             raise ValueError(f"{self.name} has the version {self.version}; the first is 1")
         for alias in self.aliases:
@@ -102,6 +107,10 @@ class Domain:
     timestamp_required: bool = True
     catches_unrouted: bool = False
     event_types: list[EventType] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for topics that are none."""
+        _require_tuple(f"topics of the domain {self.name}", self.topics)
 
     def event(
         self,
@@ -268,6 +277,20 @@ class Catalogue:
         if fixed in self._by_key:
             return f"{advice}; publish it as {fixed!r}"
         return advice
+
+
+def _require_tuple(what: str, names: object) -> None:
+    """Raise ValueError for a text in the place of several: a tuple of one needs its comma."""
+    if isinstance(names, str):
+        raise ValueError(f"{what} is a text; write ({names!r},)")  # noqa: TRY004 - as all that is wrong with one
+
+
+def _require_complete(name: str, model: type[BaseEvent]) -> None:
+    """Raise ValueError for a class that has a field of a type that is not there."""
+    try:
+        model.model_rebuild()
+    except PydanticUndefinedAnnotation as exc:
+        raise ValueError(f"{name} has a field of the type {exc.name!r}, which is not defined") from exc
 
 
 def _versioned(event_type: EventType) -> str:

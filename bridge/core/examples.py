@@ -11,9 +11,10 @@ import jiter
 from bridge.core.by_hand import judge
 from bridge.core.catalogue import Catalogue, EventType
 from bridge.core.delivery import Delivery
-from bridge.core.errors import Refused
 from bridge.core.event import BaseEvent
 from bridge.core.intake import make_entry
+from bridge.core.rooms import parse_room
+from bridge.core.trace import where
 
 USER = "u1"
 TIMESTAMP = "2026-11-21T10:00:00.000Z"
@@ -40,14 +41,25 @@ def sample(event_type: EventType) -> BaseEvent:
     return event_from(event_type, published(event_type, userId=USER))
 
 
-def wrong(catalogue: Catalogue, *, body_bytes_max: int) -> Iterator[tuple[EventType, Refused]]:
-    """Yield each event type whose example the bridge would refuse, and why it would."""
+def wrong(catalogue: Catalogue) -> Iterator[tuple[EventType, str]]:
+    """Yield each event type whose example is no event of it, or goes to no room, and what is wrong."""
     for event_type in catalogue.event_types:
+        if problem := _problem(catalogue, event_type):
+            yield event_type, problem
+
+
+def _problem(catalogue: Catalogue, event_type: EventType) -> str:
+    """Return what is wrong with an example, empty if nothing is."""
+    try:
         body = json.dumps(published(event_type)).encode()
-        key = f"{event_type.name}:v{event_type.version}"
-        verdict = judge(catalogue, Delivery(key, body, _NEVER_LATE), body_bytes_max=body_bytes_max)
-        if verdict.refused is not None:
-            yield event_type, verdict.refused
+        delivery = Delivery(f"{event_type.name}:v{event_type.version}", body, _NEVER_LATE)
+        verdict = judge(catalogue, delivery, body_bytes_max=len(body))
+    except Exception as exc:  # noqa: BLE001 - it is the class's own: an example is no secret
+        return f"{type(exc).__name__}: {exc} ({where(exc)})"
+    if verdict.refused is not None:
+        return verdict.refused.message if event_type.model.EXAMPLE else f"none; {verdict.refused.message}"
+    rooms = [room for entry in verdict.entries for room in entry.targets if parse_room(room) is None]
+    return f"it goes to {rooms[0]!r}, which is no room" if rooms else ""
 
 
 def frame(event_type: EventType) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ import asyncio
 
 import structlog
 
-from bridge.cancellation import obeying
+from bridge.cancellation import obey_cancellation
 from bridge.core.backoff import Backoff
 from bridge.core.errors import LogUnavailableError
 from bridge.core.feed import Feed
@@ -59,9 +59,10 @@ class Projector:
         while True:
             trouble = ""
             try:
-                trouble = await obeying(self._attend(feed, backoff))
+                trouble = await asyncio.create_task(self._attend(feed, backoff))
             except* (*FAULTS, PositionMovedError, LogUnavailableError) as group:
                 trouble = reason(group)
+            obey_cancellation()
             if trouble != self._trouble:
                 log.warning("inbox.interrupted", reason=trouble)
             self._trouble = trouble

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
+import aiormq
 import pytest
 
 from bridge.amqp.bulk import source_on
@@ -291,3 +294,27 @@ async def _read_once(source: StockSource) -> list[Delivery]:
 
 async def _is(bus: Bus, name: str, *, waiting: int) -> bool:
     return await bus.waiting(name) == waiting
+
+
+async def test_a_cancellation_at_the_moment_of_an_answer(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is cancelled just when the broker answers does not begin to wait for deliveries."""
+    asked = aiormq.Channel.basic_consume
+
+    async def answered(channel: aiormq.Channel, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - aiormq's
+        answer = await asked(channel, *args, **kwargs)
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):  # As asyncio.wait_for does before Python 3.12.
+            await asyncio.sleep(0)
+        return answer
+
+    async def work() -> None:
+        async with attached(bus.connection, bus) as source:
+            await source.read()
+
+    monkeypatch.setattr(aiormq.Channel, "basic_consume", answered)
+    working = asyncio.create_task(work())
+    done, _ = await asyncio.wait([working], timeout=10)
+
+    working.cancel()
+    assert done, "it waits for deliveries"
+    assert working.cancelled()
