@@ -110,6 +110,8 @@ def _settings(folder: RunFolder, url: str) -> dict[str, str]:
         "BRIDGE_MODE": "development",
         "RABBITMQ_URL": url,
         "JWT_SECRET": os.environ.get("JWT_SECRET") or folder.secret(),
+        # In development mode pages of any origin may connect: not from other machines as well, unless wanted.
+        "BRIDGE_WS__HOST": os.environ.get("BRIDGE_WS__HOST") or LOOPBACK,
         "BRIDGE_WS__PORT": public,
         "BRIDGE_ADMIN__PORT": operator,
         "BRIDGE_ADMIN__TOKEN": os.environ.get("BRIDGE_ADMIN__TOKEN") or folder.admin_token(),

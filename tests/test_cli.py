@@ -364,6 +364,8 @@ def test_every_example_can_be_published(typed: CliRunner, settings: Settings) ->
         (("quota.nonsense", "--example"), "there is no event type"),
         (("quota.updated", json.dumps(EVENT), "--message-id", "x" * 256), "longer than 255 bytes"),
         (("x" * 256, "{}", "--force"), "longer than 255 bytes"),
+        (("quota.\udcff", "{}", "--force"), "the event type is not UTF-8"),
+        (("quota.updated", json.dumps(EVENT), "--message-id", "\udcff"), "the message id is not UTF-8"),
     ],
 )
 def test_publish_refuses(arguments: tuple[str, ...], says: str, typed: CliRunner) -> None:
@@ -396,6 +398,19 @@ def test_publish_can_be_forced(typed: CliRunner, settings: Settings) -> None:
     assert "published [/bold]Bad name" in output
     assert "it will be dead-lettered" in output
     assert asyncio.run(_waiting(settings))["unrouted"] == 1
+
+
+def test_publish_shows_no_control_characters(typed: CliRunner, settings: Settings) -> None:
+    """What is typed, or comes from a file, does nothing to the terminal when it is told."""
+    asyncio.run(_declare(settings))
+    said = [
+        run(typed, "publish", "nope.\x1b[31mX", "{}", "--force", "--message-id", "m\x1b[31m").output,
+        run(
+            typed, "publish", "quota.updated", json.dumps(EVENT | {"userId": "a \x1b\x9b2J\u202e"}), status=1
+        ).output,
+    ]
+
+    assert not any(character in "".join(said) for character in "\x1b\x9b\u202e")
 
 
 async def test_tail_shows_what_arrives(variables: Mapping[str, str], bus: Bus, tmp_path: Path) -> None:

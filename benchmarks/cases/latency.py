@@ -32,8 +32,8 @@ USERS = 1_000
 IN_FLIGHT_MAX = 2_000
 EVENTS_AT_ONCE, EVENTS_AT_ONCE_QUICK = 40_000, 8_000
 ROUND_SECONDS, ROUND_SECONDS_QUICK = 4.0, 1.0
-# Of each way. Every 256 MB, some 450,000 events, the broker changes its write-ahead log, and whoever flies then is
-# slower: it must not be in the median of anybody.
+# Of each way. Every 256 MB, some 450,000 events, the broker changes its write-ahead log, and whoever flies
+# then is slower: that must not be anybody's median.
 ROUNDS, ROUNDS_QUICK = 5, 2
 FLY_SECONDS_MAX = 180.0
 WARM_UP_EVENTS = 4_000

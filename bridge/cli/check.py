@@ -48,8 +48,9 @@ class Finding:
 
 
 def check() -> None:
-    """Check settings, keys, ports, broker, topology and database.
+    """Check settings, examples, keys, ports, broker, topology and database.
 
+    What is missing on the broker is declared, as the bridge would do it at its start.
     Exit status 0 when all is well, 78 when the settings are not, else 1.
     """
     try:
