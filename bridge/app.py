@@ -75,7 +75,9 @@ def catalogue_of(settings: Settings) -> Catalogue:
     except NoDomainError as exc:
         raise SettingsError([f"domain: {exc}"]) from exc
     unrouted = Domain(UNROUTED, "anybody", topics=(), unknown=settings.ingest.unrouted, catches_unrouted=True)
-    domains = [*built_in, *map(build, settings.domain), unrouted]
+    files = {domain.name for domain in built_in}
+    tables = [table for table in settings.domain if table.name not in files]
+    domains = [*built_in, *map(build, tables), unrouted]
     known = {domain.name for domain in domains}
     problems = [
         f"ingest.unknown.{name}: there is no domain {name}; there are {', '.join(sorted(known))}"
@@ -87,7 +89,6 @@ def catalogue_of(settings: Settings) -> Catalogue:
         for table in settings.domain
         if table.name in RESERVED_NAMES
     ]
-    files = {domain.name for domain in built_in}
     problems += [
         f"domain {table.name}: a file in consumers/ declares it already; choose another name"
         for table in settings.domain

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import BaseModel, ValidationError
 
+from bridge.app import catalogue_of
 from bridge.core import tables
 from bridge.core.catalogue import Catalogue, Domain, UnknownRule
 from bridge.core.event import BaseEvent
 from bridge.core.policy import DROP_OLDEST, MUST_DELIVER, conflate
 from bridge.core.rooms import parse_room
 from bridge.core.tables import DomainTable, EventTable, build
+from bridge.settings import SettingsError, load
 from consumers import domains
 
 TIME = "2026-11-21T10:00:00.000Z"
@@ -253,6 +255,21 @@ def test_built_in_name_taken() -> None:
 
     with pytest.raises(ValueError, match=r"topic 'quota\.\*' of the domain thief takes quota\.updated"):
         Catalogue([*domains(), thief])
+
+
+def test_name_of_a_file_taken() -> None:
+    """A table that has the name of a built-in domain is told once, and where the other one is."""
+    made_up = {"RABBITMQ_URL": "amqp://localhost", "JWT_SECRET": "0123456789abcdef" * 4}
+    settings = load(made_up).model_copy(
+        update={"domain": (DomainTable.model_validate(a_domain(name="quota")),)}
+    )
+
+    with pytest.raises(SettingsError) as refused:
+        catalogue_of(settings)
+
+    assert refused.value.problems == [
+        "domain quota: a file in consumers/ declares it already; choose another name"
+    ]
 
 
 EVENT = "domain 'match', event 'match.scored'"
